@@ -1,0 +1,91 @@
+"""The agent's configuration: one TOML file, every value with a default that suits a single lab host."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+DEFAULT_PATH = Path("/etc/ecs/agent.toml")
+
+
+class ConfigError(Exception):
+    """The file cannot be read or says something it cannot mean; one line, naming file and key."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All paths absolute. `prefix` begins the name of every domain, namespace and link of this agent, so
+    that several agents (a host's own and a test's) never touch each other's things."""
+
+    data_dir: Path = Path("/var/lib/ecs")
+    run_dir: Path = Path("/run/ecs")
+    log_dir: Path = Path("/var/log/ecs")
+    catalogue_dir: Path = Path("/opt/ecs/images")  # recipes of public images
+    prefix: str = "ecs"  # 1-4 lower-case alphanumerics: link names have 15 characters
+    region_id: str = "local"
+    zone_id: str = "local-a"
+    libvirt_uri: str = "qemu:///system"
+    acceleration: str = "auto"  # auto | kvm | tcg
+    uplink: str = "none"  # none | auto | an interface of the host
+    http: str = "127.0.0.1:8800"  # empty: no plain http
+    https: str = ""  # e.g. 0.0.0.0:8443; empty: off
+    socket_group: str = "ecs"  # may use the unix socket without root, if the group exists
+    quotas: dict[str, int] = field(default_factory=dict)  # overrides of the defaults, by quota name
+    minimum_disk_gib: dict[str, int] = field(default_factory=dict)  # lab use: by disk category, and `system`
+    dns: tuple[str, ...] = ()  # told to guests; empty: none with uplink `none`, else public resolvers
+    shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
+    memory_overcommit: float = 1.0
+    cpu_overcommit: float = 8.0
+
+    @property
+    def socket(self) -> Path:
+        return self.run_dir / "agent.sock"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "ecs.db"
+
+
+def load(path: Path) -> Config:
+    """Read `path`; raises ConfigError for an unreadable file, an unknown key or a wrong type."""
+    try:
+        with path.open("rb") as stream:
+            raw = tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: dict[str, object], where: str) -> Config:
+    """A Config from the tables of a TOML document."""
+    known = {f.name: f for f in fields(Config)}
+    values: dict[str, object] = {}
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+        values[key] = _convert(key, value, getattr(Config(), key), where)
+    config = Config(**values)  # type: ignore[arg-type]
+    if not (
+        1 <= len(config.prefix) <= 4
+        and config.prefix.isascii()
+        and config.prefix.isalnum()
+        and config.prefix.islower()
+    ):
+        raise ConfigError(
+            f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter"
+        )
+    return config
+
+
+def _convert(key: str, value: object, default: object, where: str) -> object:
+    if isinstance(default, Path) and isinstance(value, str) and value.startswith("/"):
+        return Path(value)
+    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is type(default):
+        return value
+    wanted = "an absolute path" if isinstance(default, Path) else f"a {type(default).__name__}"
+    raise ConfigError(f"{where}: {key} = {value!r} must be {wanted}")

@@ -1,0 +1,1 @@
+"""Plain values everyone shares: ids, errors, states, specs, protocols. Imports nothing else of ours."""

@@ -1,0 +1,131 @@
+"""What services and jobs expect of the drivers. Every call may be repeated with the same arguments.
+
+All calls block; the job runner gives each its own thread. Drivers raise DriverError (core.errors) with one
+clear line; `transient=True` on it means: try again later, nothing is wrong with the request itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from agent.core.specs import (
+    Acceleration,
+    DomainInfo,
+    DomainSpec,
+    FilterSpec,
+    HostCapacity,
+    PortEvent,
+    PortSpec,
+    SeedSpec,
+    VpcSpec,
+)
+
+
+class Hypervisor(Protocol):
+    """Domains by their libvirt name; only names with our prefix are ever listed or touched."""
+
+    def start_paused(self, spec: DomainSpec) -> None:
+        """Define the domain afresh and create it paused. A domain already active is left as it is."""
+
+    def resume(self, name: str) -> None:
+        """Let a paused domain run; no-op when it runs."""
+
+    def shutdown(self, name: str) -> None:
+        """Ask the guest to power off (ACPI); returns at once, no-op when it is off."""
+
+    def destroy(self, name: str) -> None:
+        """Pull the plug; no-op when it is off."""
+
+    def undefine(self, name: str) -> None:
+        """Forget the (inactive) domain; no-op when unknown."""
+
+    def info(self, name: str) -> DomainInfo | None:
+        """None: libvirt does not know the domain."""
+
+    def list(self) -> dict[str, DomainInfo]:
+        """All our domains, by name."""
+
+    def on_change(self, callback: Callable[[str | None], None]) -> None:
+        """Call back (from another thread) with a domain's name at each of its life cycle events, and
+        with None when the connection came back, when anything may have changed."""
+
+    def acceleration(self) -> Acceleration:
+        """What guests run on; probed by running a guest, cached until kernel or boot changes."""
+
+    def version(self) -> str:
+        """`libvirt 9.0.0, QEMU 7.2.0`; raises DriverError when libvirt cannot be reached."""
+
+    def capacity(self) -> HostCapacity: ...
+
+    def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes: ...
+
+
+class Storage(Protocol):
+    def create_disk(self, disk_id: str, size_gib: int, base: Path | None) -> Path:
+        """A disk file, an overlay on `base` if given; complete and durable when this returns."""
+
+    def delete_disk(self, disk_id: str) -> None: ...
+
+    def disk_path(self, disk_id: str) -> Path: ...
+
+    def list_disks(self) -> set[str]:
+        """Ids of all disk files present."""
+
+    def image_path(self, image_id: str) -> Path: ...
+
+    def list_images(self) -> set[str]: ...
+
+    def virtual_size_bytes(self, path: Path) -> int: ...
+
+    def sweep(self) -> list[str]:
+        """Remove temporary files of interrupted calls; their names. Only at start, before any call."""
+
+    def capacity_bytes(self) -> tuple[int, int]:
+        """(total, available) of the file system that holds the disks."""
+
+
+class Seeds(Protocol):
+    def write_seed(self, spec: SeedSpec) -> Path:
+        """The instance's NoCloud ISO; durable when this returns, replaced atomically."""
+
+    def delete_seed(self, instance_id: str) -> None: ...
+
+    def list_seeds(self) -> set[str]:
+        """Ids of the instances that have a seed on disk."""
+
+
+class Network(Protocol):
+    def ensure_vpc(self, spec: VpcSpec) -> None:
+        """The router: namespace, addresses, uplink, closed filter, DHCP responder. Repairs what is missing
+        and takes over what a former agent left, without interrupting it."""
+
+    def remove_vpc(self, vpc_id: str) -> None: ...
+
+    def list_vpcs(self) -> set[str]:
+        """Ids of the VPCs that have a namespace of ours on this host."""
+
+    def apply_filter(self, spec: FilterSpec) -> None:
+        """Make the namespace filter exactly as wanted, in one atomic commit."""
+
+    def create_tap(self, port: PortSpec) -> None:
+        """A fresh tap in the root namespace, ready for a domain to be started on it."""
+
+    def wire_port(self, port: PortSpec) -> None:
+        """Move the tap into the VPC's namespace and route it. The filter must know it before."""
+
+    def remove_port(self, vpc_id: str, tap: str) -> None:
+        """The tap is gone from wherever it was; its DHCP answer too."""
+
+    def list_taps(self) -> dict[str, str | None]:
+        """Our taps on this host: name to VPC id, None for one in the root namespace."""
+
+    def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
+        """Tell a fresh driver which ports the namespace has (DHCP answers), after the agent's restart."""
+
+    def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
+        """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
+
+    def port_history(self, tap: str) -> list[PortEvent]: ...

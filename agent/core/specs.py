@@ -1,0 +1,185 @@
+"""What drivers are told to make: small immutable values, without any knowledge of the store.
+
+Sizes name their unit. Paths are absolute. Everything a driver needs to make a thing again after a
+crash is in its spec, so each driver call can be repeated safely with the same spec.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# ---------------------------------------------------------------------------------- hypervisor
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """One disk of a domain. `serial` is the disk id without `d-` (SPEC D2)."""
+
+    path: Path
+    device: str  # guest target: vda, vdb, ...
+    serial: str
+    format: str = "qcow2"
+    bus: str = "virtio"
+    total_iops: int | None = None
+    total_bytes_per_second: int | None = None
+
+
+@dataclass(frozen=True)
+class NicSpec:
+    """One network interface: an existing tap device, made by the network driver."""
+
+    tap: str
+    mac: str
+    model: str = "virtio"
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """A guest as libvirt shall define it. `acceleration` is `kvm` or `tcg`."""
+
+    name: str  # the libvirt domain name: <prefix>-<instance id>
+    instance_id: str
+    uuid: str
+    vcpus: int
+    memory_mib: int
+    disks: tuple[DiskSpec, ...]
+    nics: tuple[NicSpec, ...]
+    seed: Path | None  # NoCloud ISO
+    console_log: Path  # serial output, appended, kept over restarts
+    acceleration: str
+    machine: str = "pc"
+    nested_virtualization: bool = False
+
+
+class DomainState(enum.Enum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUT_OFF = "shut off"
+
+
+@dataclass(frozen=True)
+class DomainInfo:
+    """What libvirt says of one domain. `reason` tells how it came to stop."""
+
+    name: str
+    state: DomainState
+    reason: str  # shutdown | crashed | destroyed | failed | unknown | ...
+    uuid: str = ""
+    fresh: bool = False  # started, but never resumed yet: paused by us on the way up
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """What guests run on, and why: `probe` tells how it was found out."""
+
+    kind: str  # kvm | tcg
+    reason: str
+
+
+@dataclass(frozen=True)
+class HostCapacity:
+    vcpus: int
+    memory_mib: int
+    memory_available_mib: int
+    disk_bytes: int
+    disk_available_bytes: int
+
+
+# ---------------------------------------------------------------------------------- guest
+
+
+@dataclass(frozen=True)
+class SeedSpec:
+    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash."""
+
+    instance_id: str
+    host_name: str
+    public_keys: tuple[str, ...]
+    password_hash: str | None
+    mac: str
+    user_data: bytes = b""
+    region_id: str = ""
+    zone_id: str = ""
+
+
+# ---------------------------------------------------------------------------------- network
+
+
+@dataclass(frozen=True)
+class VpcSpec:
+    """One VPC's router. `link` is a small number unique on the host, for names and uplink addresses."""
+
+    vpc_id: str
+    link: int
+    cidr: str
+    gateways: tuple[str, ...]  # one router address per VSwitch
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer."""
+
+    vpc_id: str
+    instance_id: str
+    tap: str
+    mac: str
+    ip: str
+    prefix_length: int  # of the VSwitch, told to the guest
+    gateway: str
+    host_name: str
+    mtu: int = 1500
+    dns: tuple[str, ...] = ()
+
+
+class Direction(enum.Enum):
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+class Verdict(enum.Enum):
+    ACCEPT = "accept"
+    DROP = "drop"
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """One security group rule (SPEC F2). Exactly one of `cidr` and `peer_group` is set."""
+
+    direction: Direction
+    verdict: Verdict
+    priority: int  # 1 first ... 110
+    protocol: str = "all"  # all | tcp | udp | icmp | gre
+    ports: tuple[int, int] | None = None  # inclusive; None: every port
+    cidr: str | None = None
+    peer_group: str | None = None
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """One port that the filter knows, whether its tap exists already or not."""
+
+    tap: str
+    mac: str
+    ips: tuple[str, ...]
+    groups: tuple[str, ...]  # 1-5 security group ids
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """The whole wanted filter of one VPC. Groups without members matter as peers of rules."""
+
+    vpc_id: str
+    rules: dict[str, tuple[RuleSpec, ...]] = field(default_factory=dict)  # by security group id
+    members: tuple[MemberSpec, ...] = ()
+    smtp_allowed: frozenset[str] = frozenset()  # taps that may send to tcp 25 (SPEC F5)
+
+
+@dataclass(frozen=True)
+class PortEvent:
+    """One thing that happened on a port, for the diagnosis of an instance that does not come up."""
+
+    at: float  # seconds since the epoch
+    what: str  # e.g. `DHCPDISCOVER`, `DHCPACK 192.168.0.5`, `GET /latest/meta-data/`

@@ -1,0 +1,22 @@
+"""Instance states and which calls they allow (SPEC I2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PENDING: Final = "Pending"
+STARTING: Final = "Starting"
+RUNNING: Final = "Running"
+STOPPING: Final = "Stopping"
+STOPPED: Final = "Stopped"
+
+INSTANCE_STATES: Final = (PENDING, STARTING, RUNNING, STOPPING, STOPPED)
+
+# Operation -> the states in which it may be asked for; elsewhere IncorrectInstanceStatus.
+ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "start": frozenset({STOPPED}),
+    "stop": frozenset({RUNNING}),
+    "reboot": frozenset({RUNNING}),
+    "release": frozenset({STOPPED}),
+    "release_by_force": frozenset({PENDING, STARTING, RUNNING, STOPPING, STOPPED}),
+}
