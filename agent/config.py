@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -67,14 +68,9 @@ def parse(raw: dict[str, object], where: str) -> Config:
         values[key] = _convert(key, value, getattr(Config(), key), where)
     config = Config(**values)  # type: ignore[arg-type]
     if not (
-        1 <= len(config.prefix) <= 4
-        and config.prefix.isascii()
-        and config.prefix.isalnum()
-        and config.prefix.islower()
+        1 <= len(config.prefix) <= 4 and config.prefix.isascii() and config.prefix.isalnum() and config.prefix.islower()
     ):
-        raise ConfigError(
-            f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter"
-        )
+        raise ConfigError(f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter")
     return config
 
 

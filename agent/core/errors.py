@@ -43,9 +43,7 @@ class MissingParameter(ApiError):
     code, status = "MissingParameter", 400
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f'The input parameter "{name}" that is mandatory for processing this request is not supplied.'
-        )
+        super().__init__(f'The input parameter "{name}" that is mandatory for processing this request is not supplied.')
         self.code = f"Missing{name}" if name in ("Action", "Version") else "MissingParameter"
 
 

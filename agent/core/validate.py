@@ -20,7 +20,8 @@ def name(parameter: str, value: str, *, code: str) -> str:
         raise InvalidParameter(
             parameter,
             value,
-            "2-128 characters, first a letter, then letters, digits, '.', '_' or '-', not starting with http:// or https://.",
+            "2-128 characters, first a letter, then letters, digits, '.', '_' or '-', "
+            "not starting with http:// or https://.",
             code=code,
         )
     return value
@@ -29,9 +30,7 @@ def name(parameter: str, value: str, *, code: str) -> str:
 def description(parameter: str, value: str, *, code: str = "InvalidDescription.Malformed") -> str:
     """A description (SPEC G2); empty means none."""
     if value and (not 2 <= len(value) <= 256 or value.lower().startswith(_WEB)):
-        raise InvalidParameter(
-            parameter, value, "2-256 characters, not starting with http:// or https://.", code=code
-        )
+        raise InvalidParameter(parameter, value, "2-256 characters, not starting with http:// or https://.", code=code)
     return value
 
 
