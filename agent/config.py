@@ -67,9 +67,7 @@ def parse(raw: dict[str, object], where: str) -> Config:
             raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
         values[key] = _convert(key, value, getattr(Config(), key), where)
     config = Config(**values)  # type: ignore[arg-type]
-    if not (
-        1 <= len(config.prefix) <= 4 and config.prefix.isascii() and config.prefix.isalnum() and config.prefix.islower()
-    ):
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,3}", config.prefix):
         raise ConfigError(f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter")
     return config
 
