@@ -14,9 +14,8 @@ bootstrap() {
     host_apt_options >"$WORK/apt.conf"
     run_step "$from" "$to" "$count" '^Setting up ' "installing packages" \
         mmdebstrap --verbose --mode=root --variant="$variant" --architectures=amd64 --include="$packages" \
-        --aptopt="$WORK/apt.conf" --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$DEBIAN_RELEASE" "$ROOT" "$WORK/sources.list"
-    rm -f "$ROOT/etc/apt/apt.conf.d/99mmdebstrap"
+        --aptopt="$WORK/apt.conf" "$@" "$DEBIAN_RELEASE" "$ROOT" "$WORK/sources.list"
+    rm -f "$ROOT"/etc/{apt/apt.conf.d,dpkg/dpkg.cfg.d}/99mmdebstrap # the host's ways are not the guest's
 }
 
 # kernel_version: the only kernel below $ROOT.

@@ -85,6 +85,7 @@ run_step() {
     local from=$1 to=$2 count=$3 pattern=$4 text=$5 seen
     shift 5
     progress "$from" "$text"
+    : >"$LOG"
     local isolate=(setpriv --pdeathsig KILL)
     if unshare --mount --pid --fork true 2>/dev/null; then
         isolate+=(unshare --mount --pid --fork --kill-child --mount-proc)
