@@ -106,6 +106,6 @@ run_step() {
 fail_step() {
     local reason
     tail -n 30 "$LOG" >&2
-    reason=$(grep -E '^(E|W|Err|dpkg|mke2fs|qemu-img)[: ]' "$LOG" | grep -v '^W' | tail -n 1 || true)
+    reason=$(grep -m 1 -E '^(E:|dpkg: error|mke2fs:|qemu-img:)' "$LOG" || true) # the first one is the cause
     die "$IMAGE: failed while $1: ${reason:-$(tail -n 1 "$LOG")}"
 }
