@@ -19,6 +19,7 @@ from agent.core.specs import (
     HostCapacity,
     PortEvent,
     PortSpec,
+    Recipe,
     SeedSpec,
     VpcSpec,
 )
@@ -129,3 +130,13 @@ class Network(Protocol):
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
+
+
+class Builder(Protocol):
+    """Public images from the recipes of the catalogue (SPEC M1)."""
+
+    def recipes(self) -> dict[str, Recipe]:
+        """All recipes of the catalogue, by image id."""
+
+    def build(self, image_id: str, output: Path, report: Callable[[int, str], None]) -> None:
+        """Build the recipe's qcow2 at `output` (replaced atomically). Interruptible, repeatable."""

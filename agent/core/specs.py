@@ -183,3 +183,20 @@ class PortEvent:
 
     at: float  # seconds since the epoch
     what: str  # e.g. `DHCPDISCOVER`, `DHCPACK 192.168.0.5`, `GET /latest/meta-data/`
+
+
+# ---------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says."""
+
+    image_id: str
+    description: str
+    os_type: str  # linux | windows
+    os_name: str
+    platform: str
+    architecture: str  # x86_64 | i386
+    size_gib: int
+    default_user: str = "root"
