@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.core.clock import Clock, SystemClock
+from agent.core.identity import Identity
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -20,19 +21,6 @@ logger = logging.getLogger(__name__)
 def new_request_id() -> str:
     """A fresh RequestId: a UUID in upper case."""
     return str(uuid.uuid4()).upper()
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who calls. `source_ip` is empty and `unix_uid` set on the unix socket."""
-
-    account_id: str
-    principal_type: str = "account"  # account (the owner) | user | role
-    principal_name: str = ""
-    access_key_id: str = ""  # empty: recognised by peer credentials
-    source_ip: str = ""
-    secure_transport: bool = False
-    unix_uid: int | None = None
 
 
 class UnitOfWork(Protocol):
