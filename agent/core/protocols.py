@@ -79,6 +79,11 @@ class Storage(Protocol):
 
     def list_images(self) -> set[str]: ...
 
+    def install_image(self, image_id: str, source: Path) -> None:
+        """Move a finished qcow2 to where images are, immutable from then on."""
+
+    def delete_image(self, image_id: str) -> None: ...
+
     def virtual_size_bytes(self, path: Path) -> int: ...
 
     def sweep(self) -> list[str]:
@@ -91,6 +96,8 @@ class Storage(Protocol):
 class Seeds(Protocol):
     def write_seed(self, spec: SeedSpec) -> Path:
         """The instance's NoCloud ISO; durable when this returns, replaced atomically."""
+
+    def seed_path(self, instance_id: str) -> Path: ...
 
     def delete_seed(self, instance_id: str) -> None: ...
 

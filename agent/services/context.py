@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +26,19 @@ class Runner(Protocol):
         """Wait until the job has ended (well or badly); False on time-out."""
 
 
+class Ticket(Protocol):
+    token: str
+    seconds: int
+
+
+class Tunnels(Protocol):
+    def open(self, vpc_id: str, ip: str, port: int) -> Ticket:
+        """A ticket, good for one websocket to that guest's port within a few seconds."""
+
+
 @dataclass(frozen=True)
 class Services:
-    """The agent's shared parts, wired in agent/app.py. Services read from the drivers, they never change through them."""
+    """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
 
     config: Config
     clock: Clock
@@ -38,6 +49,9 @@ class Services:
     network: Network
     builder: Builder
     instance_types: dict[str, InstanceType]
+    tunnels: Tunnels
+    problems: Callable[[], list[str]]  # what is not right on this host, one line each
+    hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 
 
 @dataclass(frozen=True)
