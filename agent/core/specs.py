@@ -175,6 +175,7 @@ class FilterSpec:
     rules: dict[str, tuple[RuleSpec, ...]] = field(default_factory=dict)  # by security group id
     members: tuple[MemberSpec, ...] = ()
     smtp_allowed: frozenset[str] = frozenset()  # taps that may send to tcp 25 (SPEC F5)
+    isolated: frozenset[str] = frozenset()  # groups whose members do not reach each other by themselves (SPEC F4)
 
 
 @dataclass(frozen=True)
