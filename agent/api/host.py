@@ -52,9 +52,8 @@ def describe_jobs(call: Call, p: DescribeJobsParams) -> dict[str, Any]:
 
 @action("OpenTunnel", version=HOST, params=TunnelParams, resource="instance/{instance_id}", access="write")
 def open_tunnel(call: Call, p: TunnelParams) -> dict[str, Any]:
-    vpc_id, ip = service.tunnel_target(caller(call), p.instance_id)
-    ticket = call.services.tunnels.open(vpc_id, ip, p.port)
-    return {"Path": f"/tunnel/{ticket.token}", "ExpiresInSeconds": ticket.seconds}
+    token = service.open_tunnel(caller(call), p.instance_id, p.port)
+    return {"Path": f"/tunnel/{token}", "ExpiresInSeconds": service.TUNNEL_SECONDS}
 
 
 @action(

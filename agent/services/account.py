@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import secrets
 import string
-from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.core.clock import Clock
 from agent.core.errors import InvalidParameter, NotFound
+from agent.core.identity import Credential
 from agent.services.context import Caller
 from agent.store.schema import AccessKey, Account
 from agent.store.secrets import Sealer
 
 _ALPHABET = string.ascii_letters + string.digits
 STATUSES = ("Active", "Inactive")
-
-
-@dataclass(frozen=True)
-class Credential:
-    """What a signature is checked against. `user_name` is None for the account's owner."""
-
-    access_key_id: str
-    secret: str
-    active: bool
-    account_id: str
-    user_name: str | None
 
 
 def ensure_default_account(session: Session, clock: Clock) -> Account:
@@ -87,7 +76,15 @@ def find_credential(session: Session, sealer: Sealer, access_key_id: str) -> Cre
     key = session.get(AccessKey, access_key_id)
     if key is None:
         return None
-    return Credential(key.id, sealer.open(key.secret), key.active, key.account_id, key.user_name)
+    return Credential(
+        access_key_id=key.id,
+        secret=sealer.open(key.secret),
+        account_id=key.account_id,
+        principal_type="user" if key.user_name else "account",
+        principal_name=key.user_name or "",
+        active=key.active,
+        administrator=key.user_name is None,
+    )
 
 
 def _get(caller: Caller, access_key_id: str, user_name: str | None) -> AccessKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,14 +27,9 @@ class Runner(Protocol):
         """Wait until the job has ended (well or badly); False on time-out."""
 
 
-class Ticket(Protocol):
-    token: str
-    seconds: int
-
-
 class Tunnels(Protocol):
-    def open(self, vpc_id: str, ip: str, port: int) -> Ticket:
-        """A ticket, good for one websocket to that guest's port within a few seconds."""
+    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
+        """A token for one stream over a websocket to what `dial` connects to; good for a few seconds."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from agent.jobs.model import KINDS
 from agent.services import capacity
 from agent.services import instance as instances
 from agent.services.context import Caller
-from agent.store.schema import Instance, Job, NetworkInterface
+from agent.store.schema import Instance, Job
+
+TUNNEL_SECONDS = 30  # for which the token of a tunnel is good
+DIAL_SECONDS = 10.0
 
 STATES = {
     "pending": "Pending",
@@ -76,15 +79,16 @@ def step_name(job: Job) -> str:
     return steps[min(job.step, len(steps) - 1)].name
 
 
-def tunnel_target(caller: Caller, instance_id: str) -> tuple[str, str]:
-    """(VPC id, private address) of a running instance, for a tunnel to one of its ports."""
+def open_tunnel(caller: Caller, instance_id: str, port: int) -> str:
+    """A token for one TCP stream to a port of a running instance, from its VPC's router."""
     instance = instances.get(caller, instance_id)
     if instance.status != states.RUNNING:
         raise IncorrectInstanceStatus(instance_id, instance.status, frozenset({states.RUNNING}))
-    interface = caller.session.scalars(
-        select(NetworkInterface).where(NetworkInterface.instance_id == instance_id).limit(1)
-    ).one()
-    return interface.vpc_id, interface.ip
+    vpc_id, ip = instance.interfaces[0].vpc_id, instance.interfaces[0].ip
+    network = caller.services.network
+    return caller.services.tunnels.issue(
+        lambda: network.dial(vpc_id, ip, port, DIAL_SECONDS), f"{instance_id} port {port}"
+    )
 
 
 def stop_all(caller: Caller, grace_seconds: int) -> list[str]:

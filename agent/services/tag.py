@@ -11,10 +11,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from agent.core.errors import InvalidParameter, MissingParameter, NotFound, QuotaExceeded
 from agent.services import quota
 from agent.services.context import Caller
-from agent.store.queries import forget_tags as forget
+from agent.store.queries import forget_tags
 from agent.store.schema import Disk, Image, Instance, KeyPair, SecurityGroup, Tag, Vpc, VSwitch
 
 T = TypeVar("T")
+
+forget = forget_tags
+
 
 # Public type -> the table and the error for an id that is not there.
 RESOURCES: dict[str, tuple[type[Any], str]] = {
