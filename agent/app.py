@@ -72,7 +72,7 @@ class Agent:
             builder=self.drivers.builder,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
-            problems=lambda: [*self.drivers.hypervisor.problems(), *self.reconciler.orphans],
+            problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
             hash_password=hash_password,
         )
 
@@ -124,7 +124,7 @@ def drivers_of(config: Config) -> Drivers:
         hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir / "host"),
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, config.dns),
-        seeds=SeedBuilder(config.data_dir / "seeds"),
+        seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
     )
 
@@ -173,6 +173,8 @@ def remove_all(config: Config) -> list[str]:
         drivers.hypervisor.destroy(name)
         drivers.hypervisor.undefine(name)
         removed.append(f"domain {name}")
-    removed += drivers.network.remove_all()
+    removed += [f"router of {vpc_id}" for vpc_id in sorted(drivers.network.list_vpcs())]
+    drivers.network.remove_all()
+    drivers.network.close()
     drivers.hypervisor.close()
     return removed

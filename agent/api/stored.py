@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.api.edge.idempotency import StoredAnswer
 from agent.core.identity import Credential, Identity
 from agent.services import account
 from agent.store.schema import Account, ClientToken
@@ -38,9 +37,9 @@ class StoredCredentials:
 class StoredTokens:
     """ClientToken answers, in the transaction of the call they belong to (SPEC G5)."""
 
-    def find(self, session: Session, account_id: str, action: str, token: str) -> StoredAnswer | None:
+    def find(self, session: Session, account_id: str, action: str, token: str) -> tuple[str, dict[str, Any]] | None:
         found = session.get(ClientToken, (account_id, action, token))
-        return StoredAnswer(found.parameters_digest, found.response) if found else None
+        return (found.parameters_digest, found.response) if found else None
 
     def save(
         self,
