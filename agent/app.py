@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from agent.api.edge.audit import AuditLog
@@ -31,10 +32,11 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, quota, vpc
+from agent.services import account, default_network, quota
 from agent.services.context import Caller, Services
 from agent.store.secrets import Sealer
 from agent.store.store import Store
+from agent.version import version
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Agent:
 
     def _services(self) -> Services:
         return Services(
+            version=version(),
             config=self.config,
             clock=self.clock,
             store=self.store,
@@ -98,6 +101,8 @@ class Agent:
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
         await asyncio.to_thread(self._take_over)
+        # Probing takes seconds: better now than in the first call that wants to know.
+        threading.Thread(target=self.drivers.hypervisor.acceleration, name="acceleration", daemon=True).start()
         self.runner.start()
         self.runner.wake()
         await self.server.start()
@@ -105,7 +110,7 @@ class Agent:
     def _take_over(self) -> None:
         with self.store.write() as session:
             owner = account.ensure_default_account(session, self.clock)
-            vpc.ensure_default_network(Caller(session, owner.id, "", self.services))
+            default_network.ensure_default_network(Caller(session, owner.id, "", self.services))
         self.reconciler.start()
 
     async def stop(self) -> None:
@@ -121,7 +126,7 @@ class Agent:
 def drivers_of(config: Config) -> Drivers:
     """The real drivers, as configured."""
     return Drivers(
-        hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir / "host"),
+        hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir),
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, config.dns),
         seeds=SeedBuilder(config.data_dir),
@@ -132,6 +137,8 @@ def drivers_of(config: Config) -> Drivers:
 def serve(config: Config) -> int:
     """Run an agent until SIGTERM or SIGINT; the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("alembic", "sh"):  # sh would log whole command lines
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return asyncio.run(_serve(config))
     except (ConfigError, ListenError, DriverError) as error:

@@ -69,3 +69,7 @@ def remove(path: Path) -> None:
 
     for line in remove_all(_load(path)):
         click.echo(line)
+
+
+if __name__ == "__main__":
+    main()

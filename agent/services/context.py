@@ -36,6 +36,7 @@ class Tunnels(Protocol):
 class Services:
     """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
 
+    version: str
     config: Config
     clock: Clock
     store: Store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -43,7 +42,7 @@ def describe(caller: Caller) -> dict[str, Any]:
     running = select(func.count()).select_from(Instance).where(Instance.status == states.RUNNING)
     return {
         "HostName": platform.node(),
-        "Version": version("ecsctl"),
+        "Version": services.version,
         "RegionId": services.config.region_id,
         "ZoneId": services.config.zone_id,
         "Acceleration": {"Kind": acceleration.kind, "Reason": acceleration.reason},
