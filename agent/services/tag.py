@@ -194,6 +194,13 @@ def resolve(caller: Caller, kind: str, resource_ids: Sequence[str]) -> list[str]
     return list(dict.fromkeys(translated))
 
 
+def public_ids(caller: Caller, tags: Iterable[Tag]) -> dict[str, str]:
+    """The names of the key pairs among the tagged resources, by id: what the public API calls their ids."""
+    ids = {tag.resource_id for tag in tags if tag.resource_type == "keypair"}
+    named = select(KeyPair.id, KeyPair.name).where(KeyPair.account_id == caller.account_id, KeyPair.id.in_(ids))
+    return dict(caller.session.execute(named).tuples().all()) if ids else {}
+
+
 def _ids(caller: Caller, kind: str, given: Sequence[str]) -> list[str]:
     """Key pairs are known by name in the public API; everything else by id."""
     if kind != "keypair":
