@@ -94,7 +94,8 @@ class Router:
         index = links.index(ip, port.tap)
         if index is None:
             raise DriverError(f"link {port.tap} of {port.instance_id} is not in namespace {self.namespace.name}")
-        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu)
+        # libvirt gives a tap an address of its own choice when it opens it
+        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu, address=ROUTER_MAC)
         self.namespace.sysctl(
             {
                 f"ipv4/conf/{port.tap}/proxy_arp": 1,
