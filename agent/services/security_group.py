@@ -180,6 +180,17 @@ def member_counts(session: Session, group_ids: Iterable[str]) -> dict[str, int]:
     return dict(session.execute(counted.group_by(GroupMembership.group_id)).tuples().all())
 
 
+def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """(all rules, those that name another group) of each group; groups without any are left out."""
+    rules = SecurityGroupRule
+    counted = (
+        select(rules.group_id, func.count(), func.count(rules.peer_group_id))
+        .where(rules.group_id.in_(list(group_ids)))
+        .group_by(rules.group_id)
+    )
+    return {group_id: (total, groups) for group_id, total, groups in session.execute(counted).tuples()}
+
+
 def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1) -> list[SecurityGroup]:
     """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full."""
     unique = list(dict.fromkeys(group_ids))

@@ -11,9 +11,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from agent.core.errors import InvalidParameter, MissingParameter, NotFound, QuotaExceeded
 from agent.services import quota
 from agent.services.context import Caller
+from agent.store.queries import forget_tags
 from agent.store.schema import Disk, Image, Instance, KeyPair, SecurityGroup, Tag, Vpc, VSwitch
 
 T = TypeVar("T")
+
+forget = forget_tags
+
 
 # Public type -> the table and the error for an id that is not there.
 RESOURCES: dict[str, tuple[type[Any], str]] = {
@@ -107,11 +111,6 @@ def remove_tags(caller: Caller, kind_name: str, resource_id: str, tags: Sequence
         caller.session.execute(doomed if value is None else doomed.where(Tag.value == value))
 
 
-def forget(session: Session, kind: str, resource_ids: Iterable[str]) -> None:
-    """All tags of resources that are deleted."""
-    session.execute(delete(Tag).where(Tag.resource_type == kind, Tag.resource_id.in_(list(resource_ids))))
-
-
 def tags_of(session: Session, kind: str, resource_ids: Iterable[str]) -> dict[str, list[TagPair]]:
     """(key, value) by resource id, in order of the keys; every id asked for is in the answer."""
     ids = list(resource_ids)
@@ -193,6 +192,13 @@ def resolve(caller: Caller, kind: str, resource_ids: Sequence[str]) -> list[str]
         if resource_id not in mine:
             raise NotFound(code, "ResourceId", given)
     return list(dict.fromkeys(translated))
+
+
+def public_ids(caller: Caller, tags: Iterable[Tag]) -> dict[str, str]:
+    """The names of the key pairs among the tagged resources, by id: what the public API calls their ids."""
+    ids = {tag.resource_id for tag in tags if tag.resource_type == "keypair"}
+    named = select(KeyPair.id, KeyPair.name).where(KeyPair.account_id == caller.account_id, KeyPair.id.in_(ids))
+    return dict(caller.session.execute(named).tuples().all()) if ids else {}
 
 
 def _ids(caller: Caller, kind: str, given: Sequence[str]) -> list[str]:

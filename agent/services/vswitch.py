@@ -19,6 +19,7 @@ from agent.store.schema import GroupMembership, NetworkInterface, SecurityGroup,
 
 PREFIX_LENGTHS = range(16, 30)  # of a VSwitch, as with the provider
 TAP_LENGTH = 14  # Linux allows 15
+NOT_FOUND = "InvalidVswitchID.NotFound"  # of the VPC's own actions; those of instances spell it otherwise
 
 
 class CidrOverlap(ApiError):
@@ -88,6 +89,7 @@ def find_vswitches(
     vpc_id: str | None = None,
     zone_id: str | None = None,
     name: str | None = None,
+    route_table_id: str | None = None,
     is_default: bool | None = None,
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[VSwitch]:
@@ -101,6 +103,8 @@ def find_vswitches(
         found = found.where(VSwitch.zone_id == zone_id)
     if name:
         found = found.where(like(VSwitch.name, name))
+    if route_table_id:
+        found = found.where(VSwitch.vpc.has(route_table_id=route_table_id))
     if is_default is not None:
         found = found.where(VSwitch.is_default == is_default)
     return tag.filter_by_tags(found, "vswitch", VSwitch.id, tags).order_by(VSwitch.created_at, VSwitch.id)
@@ -116,7 +120,7 @@ def available_addresses(session: Session, vswitches: Iterable[VSwitch]) -> dict[
 
 def modify_vswitch(caller: Caller, vswitch_id: str, *, name: str | None = None, description: str | None = None) -> None:
     """Change what is not None."""
-    vswitch = get_vswitch(caller, vswitch_id)
+    vswitch = get_vswitch(caller, vswitch_id, code=NOT_FOUND)
     _check_texts(name or "", description or "")
     if name is not None:
         vswitch.name = name
@@ -126,7 +130,7 @@ def modify_vswitch(caller: Caller, vswitch_id: str, *, name: str | None = None, 
 
 def delete_vswitch(caller: Caller, vswitch_id: str) -> None:
     """Raises DependencyViolation while an instance has an address of it."""
-    vswitch = get_vswitch(caller, vswitch_id)
+    vswitch = get_vswitch(caller, vswitch_id, code=NOT_FOUND)
     found = select(NetworkInterface).where(NetworkInterface.vswitch_id == vswitch_id).limit(1)
     interface = caller.session.scalar(found)
     if interface is not None:
