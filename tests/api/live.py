@@ -14,8 +14,9 @@ from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.endpoint import Endpoint
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
+from agent.api.stored import StoredTokens
 from agent.core.clock import SystemClock
-from agent.services.access import StoredCredentials, StoredTokens
+from agent.services.account import AccessKeys
 from agent.store.schema import AccessKey, Account
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -79,7 +80,7 @@ def build(directory: Path, loop: asyncio.AbstractEventLoop, https: str = "", soc
             )
     sample = Sample()
     dispatcher = Dispatcher(sample_registry(), store, sample, StoredTokens(), clock=clock)
-    authenticator = Authenticator(StoredCredentials(store, sealer), socket_group, clock)
+    authenticator = Authenticator(AccessKeys(store, sealer), socket_group, clock)
     audit = AuditLog(directory / "log")
     tunnels = Tunnels(TunnelTable())
     doors = Doors(
