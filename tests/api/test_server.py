@@ -119,6 +119,13 @@ def test_a_taken_port_is_told_and_nothing_stays_open(edge: Edge, tmp_path: Path)
     assert not (tmp_path / "x.sock").exists()
 
 
+def test_a_directory_that_cannot_be_made_is_told(edge: Edge, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "x.sock"
+    with pytest.raises(ListenError, match=f"cannot listen on {path}"):
+        edge.run(Server(edge.server._endpoint, Doors(socket=path)).start())
+
+
 @pytest.mark.parametrize("text", ["", "8800", "host:", ":1", "host:x", "host:70000"])
 def test_addresses_to_listen_on(text: str) -> None:
     assert parse_address("[::1]:8800", "http") == ("::1", 8800)

@@ -47,10 +47,10 @@ def is_loopback(host: str) -> bool:
 
 def unix_socket(path: Path, group: str) -> socket.socket:
     """A bound socket that root and the members of `group` (if it exists) may connect to. Raises ListenError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Made in a private directory and moved into place, so that nobody can connect before the mode is right.
         with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as private:
             made = Path(private) / "s"
