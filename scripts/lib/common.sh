@@ -32,8 +32,10 @@ logged() {
     note "$what"
     printf '\n--- %s %s\n' "$(date '+%F %T')" "$*" >>"$log"
     first_line=$(($(wc -l <"$log") + 1))
-    "$@" >>"$log" 2>&1 </dev/null 9>&- &
+    set -m # a process group of its own, so that an interruption ends all of it
+    { "$@"; } >>"$log" 2>&1 </dev/null 9>&- &
     child=$!
+    set +m
     while kill -0 "$child" 2>/dev/null; do
         sleep 0.2
         if ((SECONDS - said >= 10)); then
@@ -47,6 +49,19 @@ logged() {
         tail -n "+$first_line" "$log" | tail -n 15 | sed 's/^/        | /' >&2
         die "$what failed (status $status); everything it said is in $log"
     fi
+}
+
+# shown WHAT COMMAND…: the output goes to the terminal, indented. When it fails the script ends.
+shown() {
+    local what=$1 status=0
+    shift
+    set -m
+    { "$@" 2>&1 | sed -u 's/^/        /'; } </dev/null 9>&- &
+    child=$!
+    set +m
+    wait "$child" || status=$?
+    child=
+    ((status == 0)) || die "$what failed (status $status), as said above"
 }
 
 # until_ok SECONDS WHAT COMMAND…: repeat the command until it succeeds; status 1 when the time is over.
@@ -66,7 +81,7 @@ until_ok() {
 interrupted() {
     trap '' INT TERM HUP
     if [[ -n $child ]]; then
-        kill -TERM "$child" 2>/dev/null || true
+        kill -TERM -- "-$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     fi
     printf '\n%s: interrupted; the next run goes on from here\n' "${0##*/}" >&2

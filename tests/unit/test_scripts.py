@@ -108,6 +108,12 @@ class TestCommon:
         assert "| 35\n" not in result.stderr
         assert f"try: trying failed (status 3); everything it said is in {tmp_path}/log" in result.stderr
 
+    def test_output_that_is_shown_is_indented_and_its_failure_counts(self) -> None:
+        result = bash("shown trying sh -c 'echo out; echo err >&2; exit 3'; echo not reached", check=False)
+        assert result.returncode == 1
+        assert sorted(result.stdout.splitlines()) == ["        err", "        out"]
+        assert result.stderr == "try: trying failed (status 3), as said above\n"
+
     def test_a_step_says_its_number_and_how_long_it_took(self) -> None:
         result = bash("step_count=12; work() { note working; }; step first work; step second work")
         assert result.stdout.splitlines() == [
@@ -139,12 +145,15 @@ class TestCommon:
         command = f"only_one {tmp_path}/lock run; logged looking sh -c '! test -e /dev/fd/9'"
         assert bash(command).returncode == 0
 
-    def test_an_interruption_ends_what_is_under_way(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("how", ["logged", "shown"])
+    @pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
+    def test_an_interruption_ends_what_is_under_way(self, tmp_path: Path, how: str, number: str) -> None:
         marker = tmp_path / "pid"
         code = f"""
             trap interrupted INT TERM HUP
-            {{ until [[ -s {marker} ]]; do sleep 0.05; done; kill -TERM $$; }} &
-            logged waiting sh -c 'echo $$ >{marker}; exec sleep 1000'
+            {{ until [[ -s {marker} ]]; do sleep 0.05; done; kill -{number} $$; }} &
+            deeper() {{ sh -c 'echo $$ >{marker}; exec sleep 1000'; }}
+            {how} waiting deeper
         """
         result = bash(code, check=False)
         assert result.returncode == 130
