@@ -2,7 +2,8 @@
 # Lines on the terminal, the log, steps and interruption. Sourced by the scripts beside it.
 
 log=/dev/null      # where the output of long commands goes
-child=             # what `logged` is waiting for
+child=             # the process group that `logged` or `shown` is waiting for
+to_the_end=        # set: an interruption waits for it, because stopped half-way it would leave a mess
 step_number=0
 step_count=0
 
@@ -81,12 +82,19 @@ until_ok() {
 interrupted() {
     trap '' INT TERM HUP
     if [[ -n $child ]]; then
-        kill -TERM -- "-$child" 2>/dev/null || true
+        if [[ -n $to_the_end ]]; then
+            printf '\n%s: interrupted; letting this end first\n' "${0##*/}" >&2
+        else
+            kill -TERM -- "-$child" 2>/dev/null || true
+        fi
         wait "$child" 2>/dev/null || true
+        until_ok 10 "the end of what was under way" group_ended "$child" || true
     fi
     printf '\n%s: interrupted; the next run goes on from here\n' "${0##*/}" >&2
     exit 130
 }
+
+group_ended() { ! kill -0 -- "-$1" 2>/dev/null; }
 
 # only_one PATH WHAT: refuse to run twice at once. The lock is descriptor 9: everything that outlives the script must be
 # started without it.

@@ -109,7 +109,7 @@ next_commands() {
         cat <<END
   ecsctl instance ssh $demo
   ecsctl instance ls -o wide
-  ecsctl instance create web --key-pair $demo_name --wait
+  ecsctl instance create web --key-pair $demo_name
   ecsctl host show
 END
     else

@@ -25,6 +25,13 @@ def bash(code: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
     return result
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / name, *arguments],
@@ -158,7 +165,20 @@ class TestCommon:
         result = bash(code, check=False)
         assert result.returncode == 130
         assert "interrupted; the next run goes on from here" in result.stderr
-        assert not Path(f"/proc/{marker.read_text().strip()}").exists()
+        assert not alive(int(marker.read_text()))
+
+    def test_what_must_not_stop_half_way_is_waited_for(self, tmp_path: Path) -> None:
+        code = f"""
+            trap interrupted INT TERM HUP
+            {{ until [[ -e {tmp_path}/begun ]]; do sleep 0.05; done; kill -TERM $$; touch {tmp_path}/told; }} &
+            to_the_end=1
+            work='touch $0/begun; until [ -e $0/told ]; do sleep 0.05; done; touch $0/done'
+            logged waiting sh -c "$work" {tmp_path}
+        """
+        result = bash(code, check=False)
+        assert result.returncode == 130
+        assert "interrupted; letting this end first" in result.stderr
+        assert (tmp_path / "done").exists()
 
 
 class TestDebian:
