@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from agent.core.ids import new_id
@@ -63,3 +63,10 @@ def busy(session: Session, lock: str) -> bool:
     """Whether an unfinished job holds or waits for `lock`."""
     found = session.scalar(select(Job.sequence).where(Job.lock == lock, Job.state.in_(UNFINISHED)).limit(1))
     return found is not None
+
+
+def give_up_waiting(session: Session, lock: str, why: str, now: dt.datetime) -> None:
+    """End the jobs that wait for `lock` without having begun: what they were to work on is gone."""
+    session.execute(
+        update(Job).where(Job.lock == lock, Job.state == "pending").values(state="failed", message=why, finished_at=now)
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +27,16 @@ class Runner(Protocol):
         """Wait until the job has ended (well or badly); False on time-out."""
 
 
+class Tunnels(Protocol):
+    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
+        """A token for one stream over a websocket to what `dial` connects to; good for a few seconds."""
+
+
 @dataclass(frozen=True)
 class Services:
-    """The agent's shared parts, wired in agent/app.py. Services read from the drivers, they never change through them."""
+    """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
 
+    version: str
     config: Config
     clock: Clock
     store: Store
@@ -38,6 +46,9 @@ class Services:
     network: Network
     builder: Builder
     instance_types: dict[str, InstanceType]
+    tunnels: Tunnels
+    problems: Callable[[], list[str]]  # what is not right on this host, one line each
+    hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 
 
 @dataclass(frozen=True)

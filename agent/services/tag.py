@@ -11,9 +11,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from agent.core.errors import InvalidParameter, MissingParameter, NotFound, QuotaExceeded
 from agent.services import quota
 from agent.services.context import Caller
+from agent.store.queries import forget_tags
 from agent.store.schema import Disk, Image, Instance, KeyPair, SecurityGroup, Tag, Vpc, VSwitch
 
 T = TypeVar("T")
+
+forget = forget_tags
+
 
 # Public type -> the table and the error for an id that is not there.
 RESOURCES: dict[str, tuple[type[Any], str]] = {
@@ -105,11 +109,6 @@ def remove_tags(caller: Caller, kind_name: str, resource_id: str, tags: Sequence
     for key, value in tags:
         doomed = delete(Tag).where(Tag.resource_type == kind, Tag.resource_id == found, Tag.folded == key.lower())
         caller.session.execute(doomed if value is None else doomed.where(Tag.value == value))
-
-
-def forget(session: Session, kind: str, resource_ids: Iterable[str]) -> None:
-    """All tags of resources that are deleted."""
-    session.execute(delete(Tag).where(Tag.resource_type == kind, Tag.resource_id.in_(list(resource_ids))))
 
 
 def tags_of(session: Session, kind: str, resource_ids: Iterable[str]) -> dict[str, list[TagPair]]:

@@ -5,34 +5,18 @@ answer = call_action(REGISTRY, services, "RunInstances", {"ImageId": "tiny_x64",
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 from agent.api.edge.authorize import AdministratorsOnly, Authorizer
 from agent.api.edge.call import UnitOfWork, new_request_id
 from agent.api.edge.dispatch import Dispatcher
-from agent.api.edge.idempotency import StoredAnswer
 from agent.api.edge.registry import ECS, Registry
 from agent.core.clock import Clock, SystemClock
 from agent.core.identity import Identity
+from agent.services.access import StoredTokens
 
 OWNER = Identity(account_id="1234567890123456", principal_name="owner", administrator=True)
-
-
-class MemoryTokens:
-    """A TokenStore for tests without a database; unlike the real one, a rolled back call's token stays."""
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str, str], StoredAnswer] = {}
-
-    def find(self, session: Any, account_id: str, action: str, token: str) -> StoredAnswer | None:
-        return self.answers.get((account_id, action, token))
-
-    def save(
-        self, session: Any, account_id: str, action: str, token: str, answer: StoredAnswer, now: dt.datetime
-    ) -> None:
-        self.answers[account_id, action, token] = answer
 
 
 def call_action(
@@ -46,7 +30,6 @@ def call_action(
     identity: Identity = OWNER,
     region_id: str = "local",
     clock: Clock | None = None,
-    tokens: Any = None,
     authorizer: Authorizer | None = None,
 ) -> dict[str, Any]:
     """The answer of `action`, without RequestId; raises the ApiError a client would see.
@@ -57,7 +40,7 @@ def call_action(
         registry=registry,
         unit_of_work=store,
         services=services,
-        tokens=tokens or MemoryTokens(),
+        tokens=StoredTokens(),
         authorizer=authorizer or AdministratorsOnly(),
         region_id=region_id,
         clock=clock or SystemClock(),

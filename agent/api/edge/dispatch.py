@@ -11,7 +11,7 @@ from agent.api.edge import idempotency, params
 from agent.api.edge.authorize import AdministratorsOnly, Authorizer
 from agent.api.edge.call import Call, UnitOfWork
 from agent.api.edge.errors import UnsupportedParameter
-from agent.api.edge.idempotency import StoredAnswer, TokenStore
+from agent.api.edge.idempotency import TokenStore
 from agent.api.edge.params import Params, RegionParams
 from agent.api.edge.registry import Action, Registry
 from agent.core.clock import Clock, SystemClock
@@ -43,9 +43,17 @@ class Dispatcher:
     clock: Clock = field(default_factory=SystemClock)
 
     def dispatch(
-        self, action: Action, wire_params: Mapping[str, str], identity: Identity, request_id: str
+        self,
+        action: Action,
+        wire_params: Mapping[str, str],
+        identity: Identity,
+        request_id: str,
+        touched: list[str] | None = None,
     ) -> dict[str, Any]:
-        """The answer, without RequestId; raises ApiError. What a failed call changed is rolled back."""
+        """The answer, without RequestId; raises ApiError. What a failed call changed is rolled back.
+
+        The resources that permission was asked for are appended to `touched`, for the audit log.
+        """
         parsed = params.parse(action.params, wire_params)
         self._check_region(parsed)
         _note_unknown(action, wire_params, request_id)
@@ -65,7 +73,10 @@ class Dispatcher:
             clock=self.clock,
         )
         with call.transaction():
-            self.authorizer.check(call, action.ram, action.resources(call, parsed))
+            resources = action.resources(call, parsed)
+            if touched is not None:
+                touched += resources
+            self.authorizer.check(call, action.ram, resources)
             if dry_run and action.dry_run:
                 action.handler(call, parsed)
                 raise DryRunOperation
@@ -82,10 +93,10 @@ class Dispatcher:
         wanted = idempotency.digest(wire_params, salt=f"{call.account_id}/{token}")
         stored = self.tokens.find(session, call.account_id, action.name, token)
         if stored is not None:
-            return idempotency.answer_again(stored, wanted, token)
+            idempotency.check_same(stored[0], wanted, token)
+            return stored[1]
         response = action.handler(call, parsed)
-        answer = StoredAnswer(wanted, response)
-        self.tokens.save(session, call.account_id, action.name, token, answer, self.clock.now())
+        self.tokens.save(session, call.account_id, action.name, token, wanted, response, self.clock.now())
         return response
 
     def _check_region(self, parsed: Params) -> None:

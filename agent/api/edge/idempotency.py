@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.api.edge.masking import is_secret
 from agent.core.errors import IdempotentParameterMismatch, InvalidParameter
@@ -35,18 +35,20 @@ NOT_COMPARED = frozenset(
 )
 
 
-class StoredAnswer(NamedTuple):
-    digest: str
-    response: dict[str, Any]
-
-
 class TokenStore(Protocol):
-    """Answers by account, action and token, kept for at least a day."""
+    """The digest and response of earlier calls, by account, action and token, kept for at least a day."""
 
-    def find(self, session: Session, account_id: str, action: str, token: str) -> StoredAnswer | None: ...
+    def find(self, session: Session, account_id: str, action: str, token: str) -> tuple[str, dict[str, Any]] | None: ...
 
     def save(
-        self, session: Session, account_id: str, action: str, token: str, answer: StoredAnswer, now: dt.datetime
+        self,
+        session: Session,
+        account_id: str,
+        action: str,
+        token: str,
+        digest: str,
+        response: dict[str, Any],
+        now: dt.datetime,
     ) -> None: ...
 
 
@@ -68,14 +70,13 @@ def digest(params: Mapping[str, str], salt: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def answer_again(stored: StoredAnswer, wanted_digest: str, token: str) -> dict[str, Any]:
-    """The stored response; raises IdempotentParameterMismatch when the parameters were others."""
-    if stored.digest != wanted_digest:
+def check_same(stored_digest: str, wanted_digest: str, token: str) -> None:
+    """Raises IdempotentParameterMismatch when the parameters of the two calls differ."""
+    if stored_digest != wanted_digest:
         raise IdempotentParameterMismatch(
             f'The specified parameters are not those of the earlier request with ClientToken "{token}". '
             "Repeat that request unchanged or use a new token."
         )
-    return stored.response
 
 
 def _slow(value: str, salt: str) -> str:
