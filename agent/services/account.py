@@ -10,8 +10,11 @@ from sqlalchemy.orm import Session
 
 from agent.core.clock import Clock
 from agent.core.errors import InvalidParameter, NotFound
+from agent.core.identity import Credential, Identity
 from agent.services.context import Caller
 from agent.store.schema import AccessKey, Account
+from agent.store.secrets import Sealer
+from agent.store.store import Store
 
 _ALPHABET = string.ascii_letters + string.digits
 STATUSES = ("Active", "Inactive")
@@ -67,6 +70,35 @@ def update_access_key(caller: Caller, access_key_id: str, *, status: str, user_n
 
 def delete_access_key(caller: Caller, access_key_id: str, *, user_name: str | None = None) -> None:
     caller.session.delete(_get(caller, access_key_id, user_name))
+
+
+class AccessKeys:
+    """What the edge checks signatures against, and whose the unix socket is."""
+
+    def __init__(self, store: Store, sealer: Sealer) -> None:
+        self._store, self._sealer = store, sealer
+
+    def find(self, access_key_id: str, security_token: str) -> Credential | None:
+        """The key, also when it is switched off; None for an unknown one, and for any with a temporary token."""
+        with self._store.read() as session:
+            key = session.get(AccessKey, access_key_id)
+        if key is None or security_token:
+            return None
+        return Credential(
+            access_key_id=key.id,
+            secret=self._sealer.open(key.secret),
+            account_id=key.account_id,
+            principal_type="user" if key.user_name else "account",
+            principal_name=key.user_name or "",
+            active=key.active,
+            administrator=key.user_name is None,
+        )
+
+    def local_owner(self) -> Identity:
+        """The default account's owner; ensure_default_account has made the account."""
+        with self._store.read() as session:
+            account_id = session.scalars(select(Account.id).where(Account.is_default)).one()
+        return Identity(account_id=account_id, administrator=True)
 
 
 def _get(caller: Caller, access_key_id: str, user_name: str | None) -> AccessKey:
