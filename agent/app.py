@@ -18,7 +18,7 @@ from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
-from agent.api.stored import StoredCredentials, StoredTokens
+from agent.api.stored import StoredTokens
 from agent.config import Config, ConfigError
 from agent.core import instance_types
 from agent.core.clock import SystemClock
@@ -86,7 +86,7 @@ class Agent:
         dispatcher = Dispatcher(
             REGISTRY, self.store, self.services, StoredTokens(), region_id=config.region_id, clock=self.clock
         )
-        credentials = StoredCredentials(self.store, self.sealer)
+        credentials = account.AccessKeys(self.store, self.sealer)
         authenticator = Authenticator(credentials, config.socket_group, self.clock)
         doors = Doors(
             socket=config.socket,

@@ -1,37 +1,13 @@
-"""What the edge needs of the store: access keys, and the answers kept for ClientTokens."""
+"""The answers kept for ClientTokens."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.core.identity import Credential, Identity
-from agent.services import account
-from agent.store.schema import Account, ClientToken
-from agent.store.secrets import Sealer
-from agent.store.store import Store
-
-
-class StoredCredentials:
-    """Access keys of the store; the local administrators act as the default account's owner."""
-
-    def __init__(self, store: Store, sealer: Sealer) -> None:
-        self._store, self._sealer = store, sealer
-
-    def find(self, access_key_id: str, security_token: str) -> Credential | None:
-        """No key here is temporary, so a request with a security token matches none."""
-        if security_token:
-            return None
-        with self._store.read() as session:
-            return account.find_credential(session, self._sealer, access_key_id)
-
-    def local_owner(self) -> Identity:
-        with self._store.read() as session:
-            owner = session.scalars(select(Account).where(Account.is_default)).one()
-            return Identity(account_id=owner.id, principal_name=owner.name, administrator=True)
+from agent.store.schema import ClientToken
 
 
 class StoredTokens:

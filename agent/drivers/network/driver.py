@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import socket
 import threading
 
@@ -12,8 +12,7 @@ from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
 from agent.drivers.network import links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import ROUTER_MAC, Router
-
-log = logging.getLogger(__name__)
+from agent.drivers.network.uplink import Uplinks
 
 
 class NetworkDriver:
@@ -26,13 +25,12 @@ class NetworkDriver:
 
     def __init__(self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None) -> None:
         self._prefix = prefix
-        self._uplink = uplink
         self._dns = dns
         with explained(f"enter the host's network namespace {host_netns or ''}".rstrip()):
             self._host = netns.Namespace(host_netns)
+            self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
         self._routers: dict[str, Router] = {}
-        self._gateways: dict[str, tuple[str, ...]] = {}
         self._responder = responder.Responder()
 
     def close(self) -> None:
@@ -42,6 +40,7 @@ class NetworkDriver:
             for router in self._routers.values():
                 router.close()
             self._routers.clear()
+        self._uplinks.close()
         self._host.close()
 
     # --------------------------------------------------------------------------------- VPCs
@@ -51,18 +50,30 @@ class NetworkDriver:
             with self._lock:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
-                self._gateways[spec.vpc_id] = spec.gateways
             router.ensure(spec)
+            self._uplinks.ensure(spec, router.namespace)
             self._listen_for_dhcp(spec.vpc_id, router)
 
     def remove_vpc(self, vpc_id: str) -> None:
         with explained(f"remove the router of {vpc_id}"), self._lock:
             self._responder.forget(vpc_id)
-            router = self._routers.pop(vpc_id, None)
-            if router is not None:
+            if netns.exists(self._namespace(vpc_id)):
+                router = self._router(vpc_id)
+                self._uplinks.disconnect(router.namespace)
+                for port in router.ports():
+                    self._unwire(vpc_id, port)
                 router.close()
-            self._gateways.pop(vpc_id, None)
+                del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))
+
+    def remove_all(self) -> None:
+        """Every namespace, tap, pair and table of this prefix: the product leaves the host."""
+        for vpc_id in self.list_vpcs():
+            self.remove_vpc(vpc_id)
+        with explained("remove the taps and the uplink from the host"):
+            for name in self._host.run(self._own_taps):
+                self._host.run(functools.partial(links.delete, self._host.ip, name))
+            self._uplinks.remove_all()
 
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
@@ -134,11 +145,7 @@ class NetworkDriver:
 
     def list_taps(self) -> dict[str, str | None]:
         with explained("list the taps of the host"):
-            found: dict[str, str | None] = {
-                link.name: None
-                for link in self._host.run(lambda: links.all(self._host.ip))
-                if link.alias.startswith(f"{self._prefix}:")
-            }
+            found: dict[str, str | None] = dict.fromkeys(self._host.run(self._own_taps))
             for vpc_id in self.list_vpcs():
                 found.update(dict.fromkeys(self._router(vpc_id).ports(), vpc_id))
             return found
@@ -181,12 +188,15 @@ class NetworkDriver:
         """Says on the link itself whose it is, wherever it is moved."""
         return f"{self._prefix}:{port.vpc_id}:{port.instance_id}"
 
+    def _own_taps(self) -> list[str]:
+        return [link.name for link in links.all(self._host.ip) if link.alias.startswith(f"{self._prefix}:")]
+
     def _router(self, vpc_id: str) -> Router:
         with self._lock:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                self._routers[vpc_id] = Router(self._namespace(vpc_id))
+                self._routers[vpc_id] = Router(self._namespace(vpc_id), self._uplinks.inside)
             return self._routers[vpc_id]
 
     def _wired(self, vpc_id: str, tap: str) -> links.Link | None:

@@ -17,12 +17,10 @@ from agent.drivers.network.nfnl import attr, nest, text, u8, u32
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_ARP = 1, 2, 3
 ORIGINAL, REPLY = 0, 1  # directions of a tracked flow
 INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
-STATUS_DST_NAT = 1 << 5  # bit of ct status
 
 _ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
 _META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3}
-_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "proto-dst": 12, "ip saddr": 19, "ip daddr": 20}
-_WIDTH = {"proto-dst": 2, "ip saddr": 4, "ip daddr": 4}
+_CT = {"state": 0, "direction": 1, "mark": 3, "proto-dst": 12, "ip saddr": 19, "ip daddr": 20}
 # base of the header (0 link, 1 network, 2 transport), offset and length
 _PAYLOAD = {
     "ether saddr": (0, 6, 6),
@@ -122,10 +120,6 @@ def direction(which: int) -> Part:
     return Part(f"ct direction {'reply' if which else 'original'}", load_ct("direction") + _compare(bytes([which])))
 
 
-def destination_translated() -> Part:
-    return Part("ct status dnat", load_ct("status") + _any_bit(STATUS_DST_NAT))
-
-
 def flow_mark(value: int) -> Part:
     return Part(f"ct mark {value:#010x}", load_ct("mark") + _compare(struct.pack("=I", value)))
 
@@ -173,6 +167,10 @@ def protocol(name: str) -> Part:
 
 def header(key: str, value: bytes, shown: str) -> Part:
     return Part(f"{key} {shown}", load_payload(key) + _compare(value))
+
+
+def header_within(key: str, cidr: str) -> Part:
+    return Part(f"{key} {cidr}", load_payload(key) + _range(*network(cidr)))
 
 
 def header_in(key: str, set_name: str) -> Part:

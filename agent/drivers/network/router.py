@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import threading
-
-from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
@@ -14,10 +10,7 @@ from agent.drivers.network import filter as vpc_filter
 from agent.drivers.network import links, netns
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import METADATA_ADDRESS, PORT_GROUP
-from agent.drivers.network.nfnl import NfSocket
-from agent.drivers.network.ruleset import Table, change, replace
-
-log = logging.getLogger(__name__)
+from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
 _PERMANENT = 0x80  # neighbour state
@@ -44,31 +37,33 @@ _TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0
 class Router:
     """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, uplink: str | None) -> None:
+        """`uplink` is the interface that leads out, if guests may go out."""
         self.namespace = netns.Namespace(namespace)
-        self._nf = self.namespace.run(NfSocket)
-        self._lock = threading.Lock()  # of the filter
-        self._applied: tuple[Table, Table] | None = None  # what the kernel has; None: not known
-        self._spec: FilterSpec | None = None
-        self.uplink: str | None = None  # the interface that leads out
+        try:
+            self._tables = self.namespace.run(KernelTables)
+        except BaseException:
+            self.namespace.close()
+            raise
+        self._uplink = uplink
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
-        self._nf.close()
+        self._tables.close()
         self.namespace.close()
 
     # --------------------------------------------------------------------------------- the router itself
 
     def ensure(self, spec: VpcSpec) -> None:
         """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
-        if not self._filtered():
+        if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
             self.apply(FilterSpec(spec.vpc_id))
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
     def _ensure_addresses(self, spec: VpcSpec) -> None:
         ip = self.namespace.ip
-        loopback = links.index(ip, "lo") or 1
+        loopback = links.required(ip, "lo")
         ip.link("set", index=loopback, state="up")
         wanted = {*spec.gateways, METADATA_ADDRESS}
         present = {address for address, _ in links.addresses(ip, loopback) if not address.startswith("127.")}
@@ -81,29 +76,9 @@ class Router:
 
     # --------------------------------------------------------------------------------- filter
 
-    def _filtered(self) -> bool:
-        with self._lock:
-            return self._applied is not None or bool(
-                self._nf.names(nft.NFT_MSG_GETCHAIN, NFPROTO_INET, vpc_filter.TABLE, 3)
-            )
-
     def apply(self, spec: FilterSpec) -> None:
-        """One atomic batch; the first of a fresh driver replaces whatever filter the namespace has."""
-        with self._lock:
-            wanted = vpc_filter.translate(spec, uplink=self.uplink)
-            before, self._applied = self._applied, None
-            if before is None:
-                messages = [message for table in wanted for message in replace(table)]
-            else:
-                messages = [m for old, new in zip(before, wanted, strict=True) for m in change(old, new)]
-            try:
-                self._nf.commit(messages)
-            except TimeoutError:
-                raise  # nobody knows what the kernel has now
-            except OSError:
-                self._applied = before
-                raise
-            self._applied, self._spec = wanted, spec
+        """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
+        self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
 
     # --------------------------------------------------------------------------------- ports
 

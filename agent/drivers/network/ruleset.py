@@ -5,6 +5,8 @@ Golden tests read `render`; the kernel gets what `replace` or `change` says, in 
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
@@ -58,6 +60,7 @@ class NfSet:
     elements: dict[str, Element] = field(default_factory=dict)
     verdict_map: bool = False
     interval: bool = False
+    known: bool = True  # False: the kernel has other elements than these
 
     def same_kind(self, other: NfSet) -> bool:
         return (self.types, self.verdict_map, self.interval) == (other.types, other.verdict_map, other.interval)
@@ -87,14 +90,40 @@ def remove(family: int, name: str) -> list[Message]:
 
 
 def replace(new: Table) -> Iterator[Message]:
-    """Whatever table of that name there is gives way to `new`."""
+    """Whatever table of that name there is gives way to `new`.
+
+    Nothing passes meanwhile that `new` forbids, but packets may be lost until the old base chains are gone.
+    """
     yield from remove(new.family, new.name)
     yield Message(nft.NFT_MSG_NEWTABLE, NLM_F_CREATE, new.family, text(1, new.name), f"table {new.name}")
-    yield from change(Table(new.family, new.name, {}, {}), new)
+    chains = {**new.chains, layout(new): Chain(())}
+    yield from change(Table(new.family, new.name, {}, {}), dataclasses.replace(new, chains=chains))
+
+
+def take_over(new: Table, chains: set[str], sets: set[str]) -> Iterator[Message]:
+    """From a table of the same layout, of which only the names of its chains and sets are known.
+
+    Its base chains stay and are filled anew, so that no packet is lost.
+    """
+    blank = NfSet(())
+    old = Table(
+        new.family,
+        new.name,
+        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in sets},
+        {name: Chain((Rule("?", b""),)) for name in chains - {layout(new)}},
+    )
+    return change(old, new)
+
+
+def layout(table: Table) -> str:
+    """The name of a chain without rules that stands for the hooks a table has and the kinds of its fixed sets."""
+    hooks = sorted((name, repr(chain.hook)) for name, chain in table.chains.items() if chain.hook is not None)
+    kinds = sorted((name, value.types, value.verdict_map) for name, value in table.sets.items() if "_" not in name)
+    return "layout_" + hashlib.blake2b(repr((hooks, kinds)).encode(), digest_size=4).hexdigest()
 
 
 def change(old: Table, new: Table) -> Iterator[Message]:
-    """From `old`, which the kernel has exactly, to `new`."""
+    """From `old`, which the kernel has, to `new`."""
     kept = {name for name, value in new.sets.items() if name in old.sets and value.same_kind(old.sets[name])}
     # First what others refer to, then the references, then what is no longer referred to.
     for name in new.sets.keys() - kept:
@@ -105,10 +134,8 @@ def change(old: Table, new: Table) -> Iterator[Message]:
     added = sorted(new.chains.keys() - old.chains.keys(), key=lambda name: new.chains[name].hook is not None)
     for name in added:
         yield _new_chain(new, name)
-    for name, value in new.sets.items():
-        before = old.sets[name].elements if name in kept else {}
-        yield from _elements(new, name, _missing(before, value.elements), add=False)
-        yield from _elements(new, name, _missing(value.elements, before), add=True)
+    for name in new.sets:
+        yield from _exchange(new, name, old.sets[name] if name in kept else NfSet(()))
     for name, chain in new.chains.items():
         if name in old.chains and old.chains[name].rules != chain.rules:
             yield _flush(new, name)
@@ -121,6 +148,19 @@ def change(old: Table, new: Table) -> Iterator[Message]:
         yield Message(nft.NFT_MSG_DELCHAIN, 0, old.family, text(1, old.name) + text(3, name), f"chain {name}")
     for name in old.sets.keys() - new.sets.keys():
         yield Message(nft.NFT_MSG_DELSET, 0, old.family, text(1, old.name) + text(2, name), f"set {name}")
+
+
+def _exchange(table: Table, name: str, old: NfSet) -> Iterator[Message]:
+    """The elements of a set instead of those of `old`."""
+    before, wanted = old.elements, table.sets[name].elements
+    if not old.known:
+        if table.sets[name].interval:
+            return  # named after its content
+        head = text(1, table.name) + text(2, name)
+        yield Message(nft.NFT_MSG_DELSETELEM, 0, table.family, head, f"elements of set {name}")
+        before = {}
+    yield from _elements(table, name, _missing(before, wanted), add=False)
+    yield from _elements(table, name, _missing(wanted, before), add=True)
 
 
 def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]:
