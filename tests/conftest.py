@@ -9,6 +9,8 @@ import pytest
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.libvirtd import PrivateLibvirt, private_libvirt
 
+pytest_plugins = ["tests.support.cloud_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def libvirtd() -> Iterator[PrivateLibvirt]:

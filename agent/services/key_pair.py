@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from sqlalchemy import Select, func, select
 
 from agent.core import validate
@@ -47,14 +47,14 @@ def import_key_pair(caller: Caller, *, name: str, public_key: str, tags: Sequenc
 def parse_public_key(text: str) -> str:
     """`<type> <base64>`, without a comment; raises InvalidParameter saying what is wrong with `text`."""
     line = _openssh_line(text.strip())
+    if line.startswith("ssh-dss"):
+        raise _bad_key("DSA keys are no longer accepted by SSH servers; use RSA, ECDSA or Ed25519.")
     try:
         key = serialization.load_ssh_public_key(line.encode())
     except UnsupportedAlgorithm:
         raise _bad_key(f"keys of type {line.split()[0]} are not supported; use RSA, ECDSA or Ed25519.") from None
     except ValueError:
         raise _bad_key("it is damaged: the key's data does not match its type.") from None
-    if isinstance(key, dsa.DSAPublicKey):
-        raise _bad_key("DSA keys are no longer accepted by SSH servers; use RSA, ECDSA or Ed25519.")
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS:
         raise _bad_key(f"an RSA key of {key.key_size} bits is too weak; at least {RSA_BITS} are needed.")
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):

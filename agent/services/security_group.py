@@ -168,7 +168,7 @@ def references(session: Session, group_ids: Sequence[str]) -> dict[str, list[Sec
         .order_by(SecurityGroup.id)
     )
     answer: dict[str, list[SecurityGroup]] = {group_id: [] for group_id in group_ids}
-    for peer, group in session.execute(named).tuples():
+    for peer, group in session.execute(named):
         if peer is not None:
             answer[peer].append(group)
     return answer
@@ -177,7 +177,7 @@ def references(session: Session, group_ids: Sequence[str]) -> dict[str, list[Sec
 def member_counts(session: Session, group_ids: Iterable[str]) -> dict[str, int]:
     """How many instances are in each group; groups without any are left out."""
     counted = select(GroupMembership.group_id, func.count()).where(GroupMembership.group_id.in_(list(group_ids)))
-    return dict(session.execute(counted.group_by(GroupMembership.group_id)).tuples().all())
+    return dict(session.execute(counted.group_by(GroupMembership.group_id)).all())
 
 
 def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -188,7 +188,7 @@ def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[i
         .where(rules.group_id.in_(list(group_ids)))
         .group_by(rules.group_id)
     )
-    return {group_id: (total, groups) for group_id, total, groups in session.execute(counted).tuples()}
+    return {group_id: (total, groups) for group_id, total, groups in session.execute(counted)}
 
 
 def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1) -> list[SecurityGroup]:

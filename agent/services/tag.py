@@ -198,7 +198,7 @@ def public_ids(caller: Caller, tags: Iterable[Tag]) -> dict[str, str]:
     """The names of the key pairs among the tagged resources, by id: what the public API calls their ids."""
     ids = {tag.resource_id for tag in tags if tag.resource_type == "keypair"}
     named = select(KeyPair.id, KeyPair.name).where(KeyPair.account_id == caller.account_id, KeyPair.id.in_(ids))
-    return dict(caller.session.execute(named).tuples().all()) if ids else {}
+    return dict(caller.session.execute(named).all()) if ids else {}
 
 
 def _ids(caller: Caller, kind: str, given: Sequence[str]) -> list[str]:
@@ -208,7 +208,7 @@ def _ids(caller: Caller, kind: str, given: Sequence[str]) -> list[str]:
     named = select(KeyPair.name, KeyPair.id).where(
         KeyPair.account_id == caller.account_id, KeyPair.name.in_(given), ~KeyPair.retired
     )
-    ids = dict(caller.session.execute(named).tuples().all())
+    ids = dict(caller.session.execute(named).all())
     return [ids.get(name, name) for name in given]
 
 

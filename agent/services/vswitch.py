@@ -114,7 +114,7 @@ def available_addresses(session: Session, vswitches: Iterable[VSwitch]) -> dict[
     """How many addresses are free, by VSwitch id."""
     rows = {vswitch.id: vswitch.cidr for vswitch in vswitches}
     used = select(NetworkInterface.vswitch_id, func.count()).where(NetworkInterface.vswitch_id.in_(rows))
-    counts = dict(session.execute(used.group_by(NetworkInterface.vswitch_id)).tuples().all())
+    counts = dict(session.execute(used.group_by(NetworkInterface.vswitch_id)).all())
     return {vswitch_id: addresses.usable_count(cidr) - counts.get(vswitch_id, 0) for vswitch_id, cidr in rows.items()}
 
 
