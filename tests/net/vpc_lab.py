@@ -265,10 +265,10 @@ class Flow:
             self._server, _ = listener.accept()
         self.received = 0
         self._stop = False
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = ThreadPoolExecutor(3)
         speakers = [self._server, self._client] if two_way else [self._server]
         self._work: list[Future[None]] = [self._pool.submit(self._speak, sock) for sock in speakers]
-        self._work.append(ThreadPoolExecutor(1).submit(self._hear))
+        self._work.append(self._pool.submit(self._hear))
 
     def _speak(self, sock: socket.socket) -> None:
         sock.setblocking(False)
