@@ -58,7 +58,7 @@ def stop_guests(path: Path, grace: int | None) -> None:
     """Stop all guests in order, because the host goes down; they start again with it."""
     from agent.local import stop_guests as stop
 
-    sys.exit(stop(_load(path), grace))
+    sys.exit(stop(_load(path).socket, grace))
 
 
 @main.command()

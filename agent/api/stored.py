@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from agent.store.schema import ClientToken
+
+KEPT = dt.timedelta(days=1)  # clients repeat a call within minutes
 
 
 class StoredTokens:
@@ -27,6 +30,7 @@ class StoredTokens:
         response: dict[str, Any],
         now: dt.datetime,
     ) -> None:
+        session.execute(delete(ClientToken).where(ClientToken.created_at < now - KEPT))
         session.add(
             ClientToken(
                 account_id=account_id,

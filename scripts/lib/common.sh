@@ -2,7 +2,8 @@
 # Lines on the terminal, the log, steps and interruption. Sourced by the scripts beside it.
 
 log=/dev/null      # where the output of long commands goes
-child=             # what `logged` is waiting for
+child=             # the process group that `logged` or `shown` is waiting for
+to_the_end=        # set: an interruption waits for it, because stopped half-way it would leave a mess
 step_number=0
 step_count=0
 
@@ -32,8 +33,10 @@ logged() {
     note "$what"
     printf '\n--- %s %s\n' "$(date '+%F %T')" "$*" >>"$log"
     first_line=$(($(wc -l <"$log") + 1))
-    "$@" >>"$log" 2>&1 </dev/null 9>&- &
+    set -m # a process group of its own, so that an interruption ends all of it
+    { "$@"; } >>"$log" 2>&1 </dev/null 9>&- &
     child=$!
+    set +m
     while kill -0 "$child" 2>/dev/null; do
         sleep 0.2
         if ((SECONDS - said >= 10)); then
@@ -47,6 +50,19 @@ logged() {
         tail -n "+$first_line" "$log" | tail -n 15 | sed 's/^/        | /' >&2
         die "$what failed (status $status); everything it said is in $log"
     fi
+}
+
+# shown WHAT COMMAND…: the output goes to the terminal, indented. When it fails the script ends.
+shown() {
+    local what=$1 status=0
+    shift
+    set -m
+    { "$@" 2>&1 | sed -u 's/^/        /'; } </dev/null 9>&- &
+    child=$!
+    set +m
+    wait "$child" || status=$?
+    child=
+    ((status == 0)) || die "$what failed (status $status), as said above"
 }
 
 # until_ok SECONDS WHAT COMMAND…: repeat the command until it succeeds; status 1 when the time is over.
@@ -66,12 +82,19 @@ until_ok() {
 interrupted() {
     trap '' INT TERM HUP
     if [[ -n $child ]]; then
-        kill -TERM "$child" 2>/dev/null || true
+        if [[ -n $to_the_end ]]; then
+            printf '\n%s: interrupted; letting this end first\n' "${0##*/}" >&2
+        else
+            kill -TERM -- "-$child" 2>/dev/null || true
+        fi
         wait "$child" 2>/dev/null || true
+        until_ok 10 "the end of what was under way" group_ended "$child" || true
     fi
     printf '\n%s: interrupted; the next run goes on from here\n' "${0##*/}" >&2
     exit 130
 }
+
+group_ended() { ! kill -0 -- "-$1" 2>/dev/null; }
 
 # only_one PATH WHAT: refuse to run twice at once. The lock is descriptor 9: everything that outlives the script must be
 # started without it.

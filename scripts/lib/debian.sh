@@ -55,14 +55,17 @@ install_packages() {
     mkdir -p "$(dirname "$record")"
     cat <(printf '%s\n' "$missing") "$record" 2>/dev/null | sort -u >"$record.new" || true
     mv "$record.new" "$record"
-    # An interrupted dpkg leaves its journal: nothing can be installed before that is settled.
+    # A killed dpkg leaves its journal: nothing can be installed before that is settled.
     if compgen -G '/var/lib/dpkg/updates/[0-9]*' >/dev/null; then
         logged "finishing what an interrupted dpkg left" retried dpkg --configure -a --force-confdef --force-confold
     fi
     logged "fetching package lists" retried apt-get "${apt_options[@]}" update
-    # shellcheck disable=SC2086  # one word a package
-    logged "installing $(wc -w <<<"$missing") packages: $(tr '\n' ' ' <<<"$missing")" \
-        apt-get "${apt_options[@]}" install -y --no-install-recommends $missing
+    # shellcheck disable=SC2206  # one word a package
+    local -a command=(apt-get "${apt_options[@]}" install -y --no-install-recommends --fix-broken $missing)
+    logged "fetching $(wc -w <<<"$missing") packages and what they need" retried "${command[@]}" --download-only
+    to_the_end=1
+    logged "installing $(tr '\n' ' ' <<<"$missing")" retried "${command[@]}"
+    to_the_end=
 }
 
 # retried COMMAND…: again and again while it fails only because another program holds a lock of apt or dpkg.

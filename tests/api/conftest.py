@@ -1,65 +1,16 @@
-"""A live edge with a few sample actions, a store of its own, and clients' credentials."""
+"""Servers for the tests of the edge."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent.api.edge.audit import AuditLog
-from agent.api.edge.authenticate import Authenticator
-from agent.api.edge.dispatch import Dispatcher
-from agent.api.edge.endpoint import Endpoint
-from agent.api.edge.server import Doors, Server
-from agent.api.edge.tunnel import Tunnels, TunnelTable
-from agent.core.clock import SystemClock
-from agent.services.access import StoredCredentials, StoredTokens
-from agent.store.schema import AccessKey, Account
-from agent.store.secrets import Sealer
-from agent.store.store import Store
-from tests.api.sample import Sample, sample_registry
-
-ACCOUNT = "1234567890123456"
-KEY, SECRET = "LTAItestkey00001", "secret/of+the=test"
-OLD_KEY = "LTAItestkey00002"
-
-
-class ShiftedClock:
-    """The system's time and an offset, in seconds."""
-
-    def __init__(self) -> None:
-        self.offset = 0.0
-
-    def now(self) -> dt.datetime:
-        return SystemClock().now() + dt.timedelta(seconds=self.offset)
-
-
-@dataclass
-class Edge:
-    """A running server and what it was made of."""
-
-    server: Server
-    store: Store
-    sample: Sample
-    clock: ShiftedClock
-    tunnels: TunnelTable
-    audit_path: Path
-    socket: Path
-    loop: asyncio.AbstractEventLoop = field(repr=False)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.http_port}"
-
-    def run(self, coroutine: Any) -> Any:
-        """Run in the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+from tests.api.live import Edge, build
 
 
 @pytest.fixture(scope="session")
@@ -73,57 +24,22 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-MakeEdge = Callable[..., Edge]
-
-
 @pytest.fixture
-def make_edge(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[MakeEdge]:
+def make_edge(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[..., Edge]]:
+    """`make_edge(https="127.0.0.1:0", socket_group="…")`; every user may reach the directories, not the files."""
     made: list[Edge] = []
+    with tempfile.TemporaryDirectory(prefix="edge-") as directory:
+        Path(directory).chmod(0o711)
 
-    def make(https: str = "", socket_group: str = "") -> Edge:
-        edge = _build(tmp_path / str(len(made)), loop, https, socket_group)
-        made.append(edge)
-        return edge
+        def make(**options: str) -> Edge:
+            made.append(build(Path(directory) / str(len(made)), loop, **options))
+            return made[-1]
 
-    yield make
-    for edge in made:
-        edge.run(edge.server.stop())
-        edge.store.close()
+        yield make
+        for edge in made:
+            edge.close()
 
 
 @pytest.fixture
-def edge(make_edge: MakeEdge) -> Edge:
+def edge(make_edge: Callable[..., Edge]) -> Edge:
     return make_edge()
-
-
-def _build(directory: Path, loop: asyncio.AbstractEventLoop, https: str, socket_group: str) -> Edge:
-    store = Store(directory / "ecs.db")
-    sealer = Sealer(directory / "key")
-    clock = ShiftedClock()
-    with store.write() as session:
-        session.add(Account(id=ACCOUNT, name="owner", is_default=True, created_at=clock.now()))
-        session.flush()
-        for key, active in ((KEY, True), (OLD_KEY, False)):
-            sealed = sealer.seal(SECRET)
-            session.add(
-                AccessKey(
-                    id=key, account_id=ACCOUNT, user_name=None, secret=sealed, active=active, created_at=clock.now()
-                )
-            )
-    sample = Sample()
-    dispatcher = Dispatcher(sample_registry(), store, sample, StoredTokens(), clock=clock)
-    authenticator = Authenticator(StoredCredentials(store, sealer), socket_group, clock)
-    audit = AuditLog(directory / "log")
-    tunnels = Tunnels(TunnelTable())
-    doors = Doors(
-        socket=directory / "agent.sock",
-        socket_group=socket_group,
-        http="127.0.0.1:0",
-        https=https,
-        tls_dir=directory / "tls",
-    )
-    endpoint = Endpoint(dispatcher, authenticator, audit)
-    server = Server(endpoint, doors, [tunnels.route], [tunnels.close])
-    edge = Edge(server, store, sample, clock, tunnels.table, audit.path, directory / "agent.sock", loop)
-    edge.run(server.start())
-    return edge

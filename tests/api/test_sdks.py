@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
 import pytest
@@ -15,11 +14,11 @@ from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest, RpcRequest
 from aliyunsdkecs.request.v20140526.DeleteInstanceRequest import DeleteInstanceRequest
 from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
-from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
-from tests.api.conftest import KEY, OLD_KEY, SECRET, Edge
+from tests.api.live import KEY, OLD_KEY, SECRET, Edge
+from tests.api.wire import send, signed_target
 
 
 def first_generation(edge: Edge, key: str = KEY, secret: str = SECRET) -> Callable[[RpcRequest], bytes]:
@@ -90,12 +89,11 @@ def test_first_generation_reads_back(edge: Edge) -> None:
     assert (answer["TotalCount"], answer["PageNumber"], answer["PageSize"]) == (1, 1, 10)
 
 
-def test_first_generation_xml(edge: Edge) -> None:
-    send = first_generation(edge)
-    send(run_request())
-    request = DescribeInstancesRequest()
-    request.set_accept_format("XML")
-    root = ElementTree.fromstring(send(request))
+def test_xml_is_the_default(edge: Edge) -> None:
+    first_generation(edge)(run_request())
+    answer = send(edge, signed_target("DescribeInstances", accept=None))
+    assert answer.headers["content-type"].startswith("text/xml")
+    root = answer.xml
     assert root.tag == "DescribeInstancesResponse"
     assert len(root.findall("Instances/Instance")) == 2
     first = root.find("Instances/Instance")
@@ -108,13 +106,10 @@ def test_first_generation_xml(edge: Edge) -> None:
 
 
 def test_characters_that_xml_cannot_hold(edge: Edge) -> None:
-    request = DescribeRegionsRequest()
-    request.set_accept_format("XML")
-    send = first_generation(edge)
-    root = ElementTree.fromstring(send(request))
+    root = send(edge, signed_target("DescribeRegions", accept="XML")).xml
     assert root.findtext("Regions/Region/LocalName") == "一 <&> \ufffd \ufffd"
-    request.set_accept_format("JSON")
-    assert json.loads(send(request))["Regions"]["Region"][0]["LocalName"] == "一 <&> \x01 \ufffd"
+    answer = send(edge, signed_target("DescribeRegions", accept="JSON")).json
+    assert answer["Regions"]["Region"][0]["LocalName"] == "一 <&> \x01 \ufffd"
 
 
 def test_first_generation_with_a_form_and_a_query(edge: Edge) -> None:

@@ -12,9 +12,9 @@ from agent.api.edge.authorize import AdministratorsOnly, Authorizer
 from agent.api.edge.call import UnitOfWork, new_request_id
 from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.registry import ECS, Registry
+from agent.api.stored import StoredTokens
 from agent.core.clock import Clock, SystemClock
 from agent.core.identity import Identity
-from agent.services.access import StoredTokens
 
 OWNER = Identity(account_id="1234567890123456", principal_name="owner", administrator=True)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 
 import paramiko
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.support.agent import AgentProcess
 
@@ -29,7 +29,8 @@ def login(
 
     Raises paramiko.AuthenticationException at once when the guest answers but refuses.
     """
-    private = paramiko.RSAKey.from_private_key(io.StringIO(key)) if key else None
+    # paramiko reads no PKCS#8; cryptography does.
+    private = paramiko.RSAKey(key=load_pem_private_key(key.encode(), None)) if key else None  # type: ignore[arg-type]
     end = time.monotonic() + seconds
     while True:
         client = paramiko.SSHClient()

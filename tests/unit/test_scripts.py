@@ -25,6 +25,13 @@ def bash(code: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
     return result
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / name, *arguments],
@@ -108,6 +115,12 @@ class TestCommon:
         assert "| 35\n" not in result.stderr
         assert f"try: trying failed (status 3); everything it said is in {tmp_path}/log" in result.stderr
 
+    def test_output_that_is_shown_is_indented_and_its_failure_counts(self) -> None:
+        result = bash("shown trying sh -c 'echo out; echo err >&2; exit 3'; echo not reached", check=False)
+        assert result.returncode == 1
+        assert sorted(result.stdout.splitlines()) == ["        err", "        out"]
+        assert result.stderr == "try: trying failed (status 3), as said above\n"
+
     def test_a_step_says_its_number_and_how_long_it_took(self) -> None:
         result = bash("step_count=12; work() { note working; }; step first work; step second work")
         assert result.stdout.splitlines() == [
@@ -139,17 +152,33 @@ class TestCommon:
         command = f"only_one {tmp_path}/lock run; logged looking sh -c '! test -e /dev/fd/9'"
         assert bash(command).returncode == 0
 
-    def test_an_interruption_ends_what_is_under_way(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("how", ["logged", "shown"])
+    @pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
+    def test_an_interruption_ends_what_is_under_way(self, tmp_path: Path, how: str, number: str) -> None:
         marker = tmp_path / "pid"
         code = f"""
             trap interrupted INT TERM HUP
-            {{ until [[ -s {marker} ]]; do sleep 0.05; done; kill -TERM $$; }} &
-            logged waiting sh -c 'echo $$ >{marker}; exec sleep 1000'
+            {{ until [[ -s {marker} ]]; do sleep 0.05; done; kill -{number} $$; }} &
+            deeper() {{ sh -c 'echo $$ >{marker}; exec sleep 1000'; }}
+            {how} waiting deeper
         """
         result = bash(code, check=False)
         assert result.returncode == 130
         assert "interrupted; the next run goes on from here" in result.stderr
-        assert not Path(f"/proc/{marker.read_text().strip()}").exists()
+        assert not alive(int(marker.read_text()))
+
+    def test_what_must_not_stop_half_way_is_waited_for(self, tmp_path: Path) -> None:
+        code = f"""
+            trap interrupted INT TERM HUP
+            {{ until [[ -e {tmp_path}/begun ]]; do sleep 0.05; done; kill -TERM $$; touch {tmp_path}/told; }} &
+            to_the_end=1
+            work='touch $0/begun; until [ -e $0/told ]; do sleep 0.05; done; touch $0/done'
+            logged waiting sh -c "$work" {tmp_path}
+        """
+        result = bash(code, check=False)
+        assert result.returncode == 130
+        assert "interrupted; letting this end first" in result.stderr
+        assert (tmp_path / "done").exists()
 
 
 class TestDebian:

@@ -10,6 +10,7 @@ import logging
 import os
 import pwd
 import socket
+import stat
 import struct
 import tempfile
 from pathlib import Path
@@ -46,10 +47,10 @@ def is_loopback(host: str) -> bool:
 
 def unix_socket(path: Path, group: str) -> socket.socket:
     """A bound socket that root and the members of `group` (if it exists) may connect to. Raises ListenError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Made in a private directory and moved into place, so that nobody can connect before the mode is right.
         with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as private:
             made = Path(private) / "s"
@@ -65,8 +66,10 @@ def unix_socket(path: Path, group: str) -> socket.socket:
 
 def _remove_stale(path: Path) -> None:
     """A socket nobody listens on goes; one that answers belongs to a running agent."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise ListenError(f"cannot listen on {path}: something that is no socket is in its place")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
@@ -74,7 +77,7 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
             return
         except OSError as error:
-            raise ListenError(f"cannot listen on {path}: something is in its place ({error.strerror})") from None
+            raise ListenError(f"cannot listen on {path}: {error.strerror or error}") from None
     raise ListenError(f"cannot listen on {path}: another agent does already")
 
 

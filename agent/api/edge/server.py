@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import http_exceptions, web
+from aiohttp.typedefs import Handler, Middleware
 
 from agent.api.edge import listen
 from agent.api.edge.endpoint import Endpoint, Reply
@@ -91,9 +92,8 @@ class Server:
         if not http_logger.filters:
             http_logger.addFilter(_NoTraceback())
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="api")
-        app = web.Application(client_max_size=MAX_BODY)
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_fallback(self._handle)])
         app.add_routes(self._routes)
-        app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_shutdown.append(self._close_streams)
         self._runner = web.AppRunner(
             app,
@@ -136,7 +136,7 @@ class Server:
             host, port = listen.parse_address(doors.http, "http")
             if not listen.is_loopback(host):
                 logger.warning("http on %s is not encrypted: passwords in requests can be read; use https", doors.http)
-            self.http_port = await _listen(web.TCPSite(runner, host, port), doors.http)
+            self.http_port = await _listen(runner, web.TCPSite(runner, host, port), doors.http)
         if doors.https:
             await self._open_https(runner)
 
@@ -149,7 +149,8 @@ class Server:
             context = await asyncio.to_thread(self._tls.context)
         except OSError as error:
             raise ListenError(f"cannot make certificates in {self._doors.tls_dir}: {error}") from None
-        self.https_port = await _listen(web.TCPSite(runner, host, port, ssl_context=context), self._doors.https)
+        site = web.TCPSite(runner, host, port, ssl_context=context)
+        self.https_port = await _listen(runner, site, self._doors.https)
         self._renewal = asyncio.create_task(self._renew(self._tls))
 
     async def _renew(self, tls: Tls) -> None:
@@ -171,7 +172,7 @@ class Server:
             path.unlink()
         self._socket_inode = 0
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         headers = _headers(request)
         peer = listen.peer_of(request.transport)
         if self._waiting >= MAX_WAITING or self._workers is None:
@@ -190,15 +191,23 @@ class Server:
             self._waiting -= 1
 
 
-async def _listen(site: web.TCPSite, address: str) -> int:
-    """Start `site`; the port it got."""
+def _fallback(handle: Handler) -> Middleware:
+    """Whatever is no extra route goes to `handle`: also targets without a path, which no route matches."""
+
+    @web.middleware
+    async def choose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await (handler(request) if request.match_info.http_exception is None else handle(request))
+
+    return choose
+
+
+async def _listen(runner: web.AppRunner, site: web.TCPSite, address: str) -> int:
+    """Start `site`, the newest of `runner`; the port it got."""
     try:
         await site.start()
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
-    server = site._server
-    assert isinstance(server, asyncio.Server)
-    return int(server.sockets[0].getsockname()[1])
+    return int(runner.addresses[-1][1])
 
 
 def _headers(request: web.Request) -> dict[str, str]:

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -28,6 +29,7 @@ PIECE = 64 << 10  # bytes read from the guest at once
 LARGEST_MESSAGE = 4 << 20  # bytes
 LINGER = 30.0  # seconds that a client may stay silent after the guest has ended the stream
 MOST_WAITING = 10_000
+DIALERS = 32
 
 Dial = Callable[[], socket.socket]
 
@@ -67,8 +69,8 @@ class TunnelTable:
     def _forget(self) -> None:
         now = self._now()
         # Tokens stand in the order of their expiry.
-        for token in [t for t, ticket in self._waiting.items() if ticket.expires <= now]:
-            del self._waiting[token]
+        while self._waiting and self._waiting[oldest := next(iter(self._waiting))].expires <= now:
+            del self._waiting[oldest]
 
 
 class Tunnels:
@@ -77,6 +79,8 @@ class Tunnels:
     def __init__(self, table: TunnelTable) -> None:
         self.table = table
         self._open: set[web.WebSocketResponse] = set()
+        # Of its own: guests that do not answer must not hold up anything but tunnels.
+        self._dialers = ThreadPoolExecutor(DIALERS, thread_name_prefix="tunnel")
 
     @property
     def route(self) -> web.RouteDef:
@@ -86,6 +90,7 @@ class Tunnels:
         """End all streams, as the server stops."""
         for channel in list(self._open):
             await channel.close(code=WSCloseCode.GOING_AWAY, message=b"the agent stops")
+        self._dialers.shutdown(wait=False, cancel_futures=True)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         channel = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE, timeout=5)
@@ -95,7 +100,7 @@ class Tunnels:
         if ticket is None:
             return web.Response(status=404, text="The tunnel's token is unknown, used already or older than 30 s.\n")
         try:
-            connection = await asyncio.to_thread(ticket.dial)
+            connection = await asyncio.get_running_loop().run_in_executor(self._dialers, ticket.dial)
         except (OSError, DriverError, ApiError) as error:
             logger.info("tunnel to %s: %s", ticket.label, error)
             return web.Response(status=502, text=f"Cannot connect to {ticket.label}: {error}\n")

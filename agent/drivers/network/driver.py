@@ -11,7 +11,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
 from agent.drivers.network import links, netns, responder, tap
 from agent.drivers.network.failures import explained
-from agent.drivers.network.router import ROUTER_MAC, Router
+from agent.drivers.network.router import Router
 from agent.drivers.network.uplink import Uplinks
 
 
@@ -107,7 +107,7 @@ class NetworkDriver:
 
         def prepare() -> None:
             index = links.index(ip, port.tap)
-            ip.link("set", index=index, address=ROUTER_MAC, mtu=port.mtu, ifalias=self._alias(port))
+            ip.link("set", index=index, mtu=port.mtu, ifalias=self._alias(port))
             # Nothing of the host may speak to the guest while the tap is still here.
             self._host.sysctl({f"ipv6/conf/{port.tap}/disable_ipv6": 1})
 

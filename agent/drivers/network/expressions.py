@@ -66,8 +66,11 @@ def mac(address: str) -> bytes:
 
 
 def network(cidr: str) -> tuple[bytes, bytes]:
-    """First and last address."""
-    net = ipaddress.IPv4Network(cidr, strict=False)
+    """First and last address; ValueError if it is no IPv4 network."""
+    try:
+        net = ipaddress.IPv4Network(cidr, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{cidr!r} is not an IPv4 network ({error})") from None
     return net[0].packed, net[-1].packed
 
 

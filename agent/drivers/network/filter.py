@@ -23,7 +23,6 @@ permission revoked ends live connections, and one that stays loses nothing (SPEC
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from functools import lru_cache
 from itertools import chain as concat
 from typing import NamedTuple
@@ -39,6 +38,8 @@ METADATA_ADDRESS = "100.100.100.200"  # as the provider has it (SPEC I11)
 # An interval set costs the kernel 80 KB, so a few rules are cheaper one after the other.
 _SET_FROM_RULES = 32
 _SET_FROM_ELEMENTS = 8
+
+_EVERYWHERE = x.network("0.0.0.0/0")
 
 _Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # ranges of address, protocol, port
 
@@ -186,7 +187,7 @@ def _matches(rule: RuleSpec, address: str) -> list[x.Part]:
     parts: list[x.Part] = []
     if rule.peer_group is not None:
         parts.append(x.original_address_in(address, _members(rule.peer_group)))
-    elif rule.cidr is not None and ipaddress.IPv4Network(rule.cidr, strict=False).prefixlen > 0:
+    elif rule.cidr is not None and x.network(rule.cidr) != _EVERYWHERE:
         parts.append(x.original_address(address, rule.cidr))
     if rule.protocol != "all":
         parts.append(x.protocol(rule.protocol))

@@ -46,6 +46,7 @@ class Router:
             self.namespace.close()
             raise
         self._uplink = uplink
+        self._spec: FilterSpec | None = None  # applied last
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -57,7 +58,8 @@ class Router:
     def ensure(self, spec: VpcSpec) -> None:
         """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
         if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
-            self.apply(FilterSpec(spec.vpc_id))
+            self._tables.forget()
+            self.apply(self._spec or FilterSpec(spec.vpc_id))
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
@@ -79,6 +81,7 @@ class Router:
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
         self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
+        self._spec = spec
 
     # --------------------------------------------------------------------------------- ports
 
@@ -91,7 +94,8 @@ class Router:
         index = links.index(ip, port.tap)
         if index is None:
             raise DriverError(f"link {port.tap} of {port.instance_id} is not in namespace {self.namespace.name}")
-        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu)
+        # libvirt gives a tap an address of its own choice when it opens it
+        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu, address=ROUTER_MAC)
         self.namespace.sysctl(
             {
                 f"ipv4/conf/{port.tap}/proxy_arp": 1,

@@ -33,21 +33,29 @@ class KernelTables:
         """
         with self._lock:
             before, self._applied = self._applied, None
-            if before is None:
+            if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
-            else:
-                try:
-                    self._nf.commit(m for old, new in zip(before, wanted, strict=True) for m in change(old, new))
-                except NfError:
-                    self._applied = before  # it was refused as a whole
-                    raise
             self._applied = wanted
+
+    def forget(self) -> None:
+        """The kernel may have anything: the next `apply` looks."""
+        with self._lock:
+            self._applied = None
+
+    def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
+        """Whether the kernel took the difference; it does not if somebody else changed the tables."""
+        try:
+            self._nf.commit(m for old, new in zip(before, wanted, strict=True) for m in change(old, new))
+        except NfError as error:
+            log.warning("the filter is not what it was: %s", error)
+            return False
+        return True
 
     def _apply_first(self, wanted: tuple[Table, ...]) -> None:
         try:
             self._nf.commit([message for table in wanted for message in self._first(table)])
         except NfError as error:
-            log.warning("replacing the filter, which was not as expected: %s", error)
+            log.warning("replacing the filter, which is not as expected: %s", error)
             self._nf.commit([message for table in wanted for message in replace(table)])
 
     def _first(self, table: Table) -> list[Message]:

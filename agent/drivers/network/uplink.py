@@ -91,7 +91,12 @@ class Uplinks:
                     self._removed = True
                 return
             self._connect(spec, vpc)
-            self._apply()
+            if self._apply() is None and self._mode != "auto":
+                raise DriverError(
+                    f"uplink interface {self._mode} does not exist on the host; "
+                    "name another in the agent's configuration",
+                    transient=True,
+                )
 
     def disconnect(self, vpc: netns.Namespace) -> None:
         """Without its pair the VPC has no way out."""
@@ -159,8 +164,8 @@ class Uplinks:
 
     # --------------------------------------------------------------------------------- the host's table
 
-    def _apply(self) -> None:
-        """Make the table fit the pairs there are and the interface that leads out now."""
+    def _apply(self) -> str | None:
+        """Make the table fit the pairs there are and the interface that leads out now, which is returned."""
         interface = self._interface()
         restore = self._left_to_restore()
         if interface is not None:
@@ -173,6 +178,7 @@ class Uplinks:
         # Only this interface and the pairs forward, and only once the table says what.
         if interface is not None:
             self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 1})
+        return interface
 
     def _insides(self) -> list[str]:
         found = []
@@ -182,14 +188,10 @@ class Uplinks:
         return found
 
     def _interface(self) -> str | None:
+        """The interface that leads out, None while there is none."""
         if self._mode == "auto":
             return self._host.run(lambda: links.default_interface(self._host.ip))
-        if self._host.run(lambda: links.index(self._host.ip, self._mode)) is None:
-            raise DriverError(
-                f"uplink interface {self._mode} does not exist on the host; name another in the agent's configuration",
-                transient=True,
-            )
-        return self._mode
+        return self._mode if self._host.run(lambda: links.index(self._host.ip, self._mode)) is not None else None
 
     def _left_to_restore(self) -> set[str]:
         names = self._tables.chains(x.NFPROTO_INET, self._prefix)
