@@ -9,7 +9,7 @@ import pytest
 from agent.api.edge.registry import RAM, STS
 from agent.core.clock import SystemClock
 from agent.core.errors import ApiError
-from agent.services.account import ensure_default_account, find_credential
+from agent.services.account import AccessKeys, ensure_default_account
 from tests.support.cloud import Cloud
 
 
@@ -39,9 +39,9 @@ def test_a_key_lives_from_creation_to_deletion(cloud: Cloud) -> None:
 def test_the_secret_is_sealed_and_opens_for_signatures(cloud: Cloud) -> None:
     made = cloud.call("CreateAccessKey", version=RAM)["AccessKey"]
     assert made["AccessKeySecret"].encode() not in cloud.store.path.read_bytes()
-    with cloud.store.read() as session:
-        found = find_credential(session, cloud.services.sealer, made["AccessKeyId"])
-        assert find_credential(session, cloud.services.sealer, "LTAInone") is None
+    credentials = AccessKeys(cloud.store, cloud.services.sealer)
+    found = credentials.find(made["AccessKeyId"], "")
+    assert credentials.find("LTAInone", "") is None
     assert found is not None
     assert (found.secret, found.active, found.account_id) == (made["AccessKeySecret"], True, cloud.account_id)
 

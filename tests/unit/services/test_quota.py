@@ -48,6 +48,6 @@ def test_an_error_says_the_limit_and_the_use(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("quotas", [{"vpc": 3}, {"vpcs": -1}, {"vpcs": True}])
 def test_a_configuration_that_cannot_be_meant(quotas: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="quotas.vpc"):
+    with pytest.raises(ConfigError, match=r"quotas\.vpc"):
         quota.check_names(Config(quotas=quotas))
     quota.check_names(Config(quotas={"vpcs": 0}))
