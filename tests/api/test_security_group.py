@@ -92,7 +92,7 @@ def test_several_rules_at_once_and_the_same_again_changes_nothing(cloud: Cloud, 
     authorize(cloud, group, **params)
     authorize(cloud, group, **params)
     authorize(cloud, group, **SSH, Description="the same rule")
-    assert [rule["IpProtocol"] for rule in rules(cloud, group)] == ["TCP", "UDP"]
+    assert sorted(rule["IpProtocol"] for rule in rules(cloud, group)) == ["TCP", "UDP"]
     mixed = {"SecurityGroupId": group, **params, **SSH}
     assert code_of(cloud, "AuthorizeSecurityGroup", mixed) == "InvalidParameter"
 

@@ -6,6 +6,7 @@ import pytest
 
 from agent.core.errors import ApiError
 from agent.services import security_group
+from agent.services.vpc import get_vpc
 from tests.support.cloud import Cloud
 
 
@@ -45,7 +46,5 @@ def test_the_systems_group_is_made_on_first_need_and_only_once(cloud: Cloud) -> 
     made = set()
     for _ in range(2):
         with cloud.caller() as caller:
-            from agent.services.vpc import get_vpc
-
             made.add(security_group.default_group(caller, get_vpc(caller, vpc_id)).id)
     assert len(made) == 1
