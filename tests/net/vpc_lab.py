@@ -102,6 +102,7 @@ class Lab:
         self.vpcs: dict[str, VpcSpec] = {}
         self.rules: dict[str, tuple[RuleSpec, ...]] = {}
         self.smtp: set[str] = set()
+        self.isolated: set[str] = set()  # groups whose members do not reach each other
         self.driver = self.new_driver()
 
     def new_driver(self) -> NetworkDriver:
@@ -160,7 +161,7 @@ class Lab:
 
     def spec(self, vpc: str = "vpc-a") -> FilterSpec:
         members = tuple(guest.member() for guest in self.guests if guest.port.vpc_id == vpc)
-        return FilterSpec(vpc, dict(self.rules), members, frozenset(self.smtp))
+        return FilterSpec(vpc, dict(self.rules), members, frozenset(self.smtp), frozenset(self.isolated))
 
     def apply(self, vpc: str = "vpc-a", **rules: tuple[RuleSpec, ...]) -> None:
         """Rules by group, `sg_a` for `sg-a`; groups not named stay as they are."""
