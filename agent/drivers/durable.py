@@ -1,0 +1,68 @@
+"""Files that are whole or not there: temporary name, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from agent.core.errors import DriverError
+from agent.core.ids import random_word
+
+TEMPORARY = ".tmp-"  # begins the names of unfinished files; whatever has it at start may be removed
+
+
+def temporary_path(final: Path) -> Path:
+    """A new name beside `final`, so that a rename stays within the file system."""
+    return final.with_name(f"{TEMPORARY}{random_word(8)}-{final.name}")
+
+
+def commit(temporary: Path, final: Path) -> None:
+    """Give the finished file its name; durable when this returns."""
+    sync(temporary)
+    os.rename(temporary, final)
+    sync(final.parent)
+
+
+def remove(path: Path) -> None:
+    """Unlink durably; no-op if it is not there."""
+    if path.exists() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """fsync a file or directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(final: Path, content: bytes, mode: int) -> None:
+    """Replace `final` by a file with this content; raises DriverError naming it."""
+    temporary = temporary_path(final)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.chmod(mode)
+        commit(temporary, final)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DriverError(f"cannot write {final}: {error.strerror}") from None
+
+
+def sweep(directory: Path) -> list[str]:
+    """Remove unfinished files and directories; their names. Only while nobody writes into `directory`."""
+    if not directory.is_dir():
+        return []
+    leftovers = sorted(path for path in directory.iterdir() if path.name.startswith(TEMPORARY))
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if leftovers:
+        sync(directory)
+    return [path.name for path in leftovers]

@@ -1,0 +1,109 @@
+"""The boothook that puts keys and password into a Linux guest: pure, POSIX shell, for dash and busybox alike.
+
+cloud-init runs boothooks at every boot, before sshd. Ours works once per operation: a marker file names the last
+one done. That way a changed seed takes effect at the next console restart without a new instance-id, which would
+run the user's scripts again, make new host keys, and still not remove an old key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+
+from agent.core.errors import DriverError
+from agent.core.specs import SeedSpec
+from agent.drivers.guest.password import is_hash
+
+BEGIN = "# BEGIN ecs"
+END = "# END ecs"
+
+_SCRIPT = """\
+#cloud-boothook
+#!/bin/sh
+# Login keys and password, set by the Elastic Compute Service. Runs once for each change.
+set -eu
+umask 077
+done_dir=/var/lib/cloud/ecs
+operation={operation}
+if [ -e "$done_dir/$operation" ]; then exit 0; fi
+
+# Lines of the file $1 outside our block. A block whose end is gone is none: its lines are somebody's.
+other_lines() {{
+    inside=no
+    held=
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $inside:$line in
+        "no:{begin}") inside=yes ;;
+        "yes:{end}") inside=no; held= ;;
+        no:*) printf '%s\\n' "$line" ;;
+        yes:*) held=$held$line'
+' ;;
+        esac
+    done <"$1"
+    printf %s "$held"
+}}
+
+keys=/root/.ssh/authorized_keys
+mkdir -p /root/.ssh
+{{
+    if [ -f "$keys" ]; then other_lines "$keys"; fi
+{key_lines}
+}} >"$keys.ecs"
+mv -f "$keys.ecs" "$keys"
+{password_lines}
+if [ -d /etc/ssh ]; then
+    mkdir -p /etc/ssh/sshd_config.d
+    chmod 755 /etc/ssh/sshd_config.d
+    printf '%s\\n' {sshd_lines} >/etc/ssh/sshd_config.d/50-ecs.conf
+fi
+
+mkdir -p "$done_dir"
+rm -f "$done_dir"/*
+: >"$done_dir/$operation"
+"""
+
+
+def operation_id(spec: SeedSpec) -> str:
+    """Changes with what the boothook has to set; the same on every host and in every run."""
+    subject = json.dumps([spec.instance_id, list(spec.public_keys), spec.password_hash])
+    return hashlib.sha256(subject.encode()).hexdigest()[:20]
+
+
+def boothook(spec: SeedSpec) -> str:
+    """The script. Raises DriverError for a key or hash that could be more than one line."""
+    for key in spec.public_keys:
+        if not key.isprintable():
+            raise DriverError(f"instance {spec.instance_id}: a public key must be one line: {key!r}")
+    return _SCRIPT.format(
+        operation=operation_id(spec),
+        begin=BEGIN,
+        end=END,
+        key_lines=_key_lines(spec.public_keys),
+        password_lines=_password_lines(spec),
+        sshd_lines=_sshd_lines(spec.password_hash is not None),
+    )
+
+
+def _key_lines(keys: tuple[str, ...]) -> str:
+    """No block at all without keys."""
+    block = [BEGIN, *keys, END] if keys else []
+    return "\n".join(f"    printf '%s\\n' {shlex.quote(line)}" for line in block) or "    :"
+
+
+def _password_lines(spec: SeedSpec) -> str:
+    """Without a password nothing is touched: root is locked in the image, or was given one from inside."""
+    if spec.password_hash is None:
+        return ""
+    if not is_hash(spec.password_hash):
+        raise DriverError(f"instance {spec.instance_id}: the password hash is not a SHA-512 crypt hash")
+    return f"printf '%s\\n' {shlex.quote('root:' + spec.password_hash)} | chpasswd -e"
+
+
+def _sshd_lines(with_password: bool) -> str:
+    lines = (
+        ("PasswordAuthentication yes", "PermitRootLogin yes")
+        if with_password
+        else ("PasswordAuthentication no", "PermitRootLogin prohibit-password")
+    )
+    return " ".join(shlex.quote(line) for line in lines)

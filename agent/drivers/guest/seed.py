@@ -1,0 +1,137 @@
+"""The NoCloud seed of an instance: SeedSpec → files (pure) → an ISO labelled `cidata`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from agent.core.errors import DriverError
+from agent.core.specs import SeedSpec
+from agent.drivers import command, durable, qemu_user
+from agent.drivers.guest.boothook import boothook
+
+NEUTRAL_USER_DATA = b"#cloud-config\n{}\n"
+LABEL = "cidata"
+# The same seed gives the same bytes: every date in the ISO is this one.
+DATE = "2000010100000000"
+_INSTANCE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
+_SUFFIX = ".iso"
+
+
+def seed_files(spec: SeedSpec) -> dict[str, bytes]:
+    """The files of the seed by name. Raises DriverError for a value that no guest could take."""
+    return {
+        "meta-data": _meta_data(spec).encode(),
+        "network-config": _network_config(spec).encode(),
+        "user-data": spec.user_data or NEUTRAL_USER_DATA,
+        "vendor-data": boothook(spec).encode(),
+    }
+
+
+def _meta_data(spec: SeedSpec) -> str:
+    """YAML, one `name: value` per line; JSON strings are YAML strings that nothing can break out of."""
+    lines = [
+        f"instance-id: {_quoted(spec.instance_id)}",
+        f"local-hostname: {_quoted(spec.host_name)}",
+        f"region: {_quoted(spec.region_id)}",
+        f"availability-zone: {_quoted(spec.zone_id)}",
+        f"public-keys: {'' if spec.public_keys else '[]'}".rstrip(),
+        *(f"  - {_quoted(key)}" for key in spec.public_keys),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _network_config(spec: SeedSpec) -> str:
+    return (
+        "version: 2\n"
+        "ethernets:\n"
+        "  eth0:\n"
+        f"    match: {{macaddress: {_quoted(spec.mac)}}}\n"
+        "    set-name: eth0\n"
+        "    dhcp4: true\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    if not text.isprintable():
+        raise DriverError(f"the seed cannot carry {text!r}: it must be one line of printable characters")
+    return json.dumps(text, ensure_ascii=False)
+
+
+class SeedBuilder:
+    """Satisfies core.protocols.Seeds: `<root>/seeds/<instance id>.iso`, readable for root and QEMU only.
+
+    Leftovers of an interrupted call are removed when it is made, so make one per directory.
+    """
+
+    def __init__(self, root: Path, image_user: str = qemu_user.DEFAULT) -> None:
+        self._directory = root / "seeds"
+        self._user = qemu_user.lookup(image_user)
+        qemu_user.private_directory(self._directory, self._user)
+        durable.sweep(self._directory)
+
+    def write_seed(self, spec: SeedSpec) -> Path:
+        """Replaced atomically; a running guest keeps the one it was started with."""
+        final = self.seed_path(spec.instance_id)
+        files = seed_files(spec)
+        temporary = durable.temporary_path(final)
+        try:
+            with tempfile.TemporaryDirectory(prefix=durable.TEMPORARY, dir=self._directory) as staging:
+                for name, content in files.items():
+                    (Path(staging) / name).write_bytes(content)
+                _make_iso(Path(staging), temporary, f"write the seed of {spec.instance_id}")
+            os.chown(temporary, 0, self._user.own_gid)
+            temporary.chmod(0o440)
+            durable.commit(temporary, final)
+        except OSError as error:
+            raise DriverError(
+                f"cannot write the seed of {spec.instance_id} in {self._directory}: {error.strerror}"
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        return final
+
+    def delete_seed(self, instance_id: str) -> None:
+        """Durable; no-op if there is none."""
+        try:
+            durable.remove(self.seed_path(instance_id))
+        except OSError as error:
+            raise DriverError(f"cannot delete the seed of {instance_id}: {error.strerror}") from None
+
+    def list_seeds(self) -> set[str]:
+        return {path.name.removesuffix(_SUFFIX) for path in self._directory.glob(f"[!.]*{_SUFFIX}")}
+
+    def seed_path(self, instance_id: str) -> Path:
+        """Where the seed of the instance is, or would be."""
+        if not _INSTANCE_ID.match(instance_id):
+            raise DriverError(f"{instance_id!r} cannot be an instance id: lower-case letters, digits and '-'")
+        return self._directory / (instance_id + _SUFFIX)
+
+
+def _make_iso(staging: Path, target: Path, doing: str) -> None:
+    """ISO 9660 with Rock Ridge and Joliet, every file root's and dated DATE."""
+    command.run(
+        "xorriso",
+        *(
+            "-report_about",
+            "SORRY",
+            "-outdev",
+            str(target),
+            "-volid",
+            LABEL,
+            "-joliet",
+            "on",
+            "-rockridge",
+            "on",
+            "-padding",
+            "0",
+        ),
+        *("-uid", "0", "-gid", "0", "-volume_date", "all_file_dates", DATE, "-volume_date", "uuid", DATE),
+        *("-map", str(staging), "/", "-chmod_r", "0444", "/", "--", "-chmod", "0555", "/", "--"),
+        *("-alter_date_r", "b", DATE, "/", "--"),
+        doing=doing,
+        package="xorriso",
+    )

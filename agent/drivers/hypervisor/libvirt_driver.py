@@ -1,0 +1,233 @@
+"""The hypervisor driver: domains of this agent on the local libvirt."""
+
+from __future__ import annotations
+
+import builtins
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+
+from agent.core.errors import DriverError
+from agent.core.specs import Acceleration, DomainInfo, DomainSpec, DomainState, HostCapacity
+from agent.drivers import qemu_user
+from agent.drivers.hypervisor import console, host
+from agent.drivers.hypervisor.acceleration import AccelerationProbe
+from agent.drivers.hypervisor.domain_xml import domain_xml
+from agent.drivers.hypervisor.events import Watcher
+from agent.drivers.hypervisor.pool import ConnectionPool, connect
+from agent.drivers.hypervisor.states import domain_state
+
+# Kept in a live domain's metadata from its first resume on: tells a guest on its way up from one paused later.
+METADATA_URI = "urn:ecs:domain"
+METADATA_KEY = "ecs"
+RESUMED = "<resumed/>"
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+# A state that somebody saved with libvirt's tools must not come up instead of the guest we describe.
+_START = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_FORCE_BOOT
+
+
+class LibvirtDriver:
+    """Satisfies core.protocols.Hypervisor for domains named `<prefix>-i-…`; touches no other.
+
+    `acceleration` is `auto`, `kvm` or `tcg`; `state_dir` keeps the outcome of the probe; `probe_kernel` is a kernel
+    to probe with instead of the small built-in one; `qemu_user_name` owns the disks and runs QEMU.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        prefix: str,
+        acceleration: str,
+        state_dir: Path,
+        *,
+        probe_kernel: Path | None = None,
+        qemu_user_name: str = qemu_user.DEFAULT,
+    ) -> None:
+        self._uri = uri
+        self._own = f"{prefix}-i-"
+        self._state_dir = state_dir
+        self._qemu_user = qemu_user_name
+        self._pool = ConnectionPool(uri)
+        self._probe = AccelerationProbe(acceleration, state_dir, probe_kernel, qemu_user_name)
+        self._watchers: list[Watcher] = []
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the threads and connections."""
+        with self._lock:
+            watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.close()
+        self._pool.close()
+
+    # ------------------------------------------------------------------------------ life of a domain
+
+    def start_paused(self, spec: DomainSpec) -> None:
+        """Define and create paused. A domain that is active already is left as it is."""
+        self._check(spec.name)
+        description = domain_xml(spec, qemu_user.lookup(self._qemu_user))
+        with self._pool.connection(f"start domain {spec.name}") as connection:
+            domain = _lookup(connection, spec.name)
+            if domain is not None and domain.isActive():
+                return
+            if domain is not None and domain.UUIDString() != spec.uuid:
+                domain.undefineFlags(_UNDEFINE)
+            spec.console_log.parent.mkdir(parents=True, exist_ok=True)
+            connection.defineXML(description).createWithFlags(_START)
+
+    def resume(self, name: str) -> None:
+        """Let a paused domain run. Raises DriverError if it is not active."""
+        self._check(name)
+        with self._pool.connection(f"resume domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is None or not domain.isActive():
+                raise DriverError(f"cannot resume domain {name}: it is not active, start it")
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                RESUMED,
+                METADATA_KEY,
+                METADATA_URI,
+                libvirt.VIR_DOMAIN_AFFECT_LIVE,
+            )
+
+    def shutdown(self, name: str) -> None:
+        """Press the guest's power button; it may take its time or ignore it."""
+        self._check(name)
+        with self._pool.connection(f"shut down domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is not None:
+                _unless_off(domain, lambda: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
+
+    def destroy(self, name: str) -> None:
+        """Pull the plug. QEMU writes out what it has accepted, the guest's own caches are lost."""
+        self._check(name)
+        with self._pool.connection(f"destroy domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is not None:
+                _unless_off(domain, domain.destroy)
+
+    def undefine(self, name: str) -> None:
+        """Forget the inactive domain. Raises DriverError if it is active."""
+        self._check(name)
+        with self._pool.connection(f"undefine domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is None:
+                return
+            if domain.isActive():
+                raise DriverError(f"cannot undefine domain {name}: it is active, destroy it first")
+            domain.undefineFlags(_UNDEFINE)
+
+    # ------------------------------------------------------------------------------ looking
+
+    def info(self, name: str) -> DomainInfo | None:
+        self._check(name)
+        with self._pool.connection(f"look at domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is None:
+                return None
+            state, reason = domain.state()
+            return _info(domain, state, reason)
+
+    def list(self) -> dict[str, DomainInfo]:
+        found = {}
+        with self._pool.connection("list the domains") as connection:
+            flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, flags):
+                if domain.name().startswith(self._own):
+                    found[domain.name()] = _info(domain, values["state.state"], values["state.reason"])
+        return found
+
+    def on_change(self, callback: Callable[[str | None], None]) -> None:
+        def ours(name: str | None) -> None:
+            if name is None or name.startswith(self._own):
+                callback(name)
+
+        with self._lock:
+            self._watchers.append(Watcher(lambda: connect(self._uri), ours))
+
+    # ------------------------------------------------------------------------------ the host
+
+    def acceleration(self) -> Acceleration:
+        return self._probe.result()
+
+    def version(self) -> str:
+        with self._pool.connection("ask libvirt for its version") as connection:
+            return f"libvirt {_version(connection.getLibVersion())}, QEMU {_version(connection.getVersion())}"
+
+    def capacity(self) -> HostCapacity:
+        """Processors and memory of the host, and the file system of the state directory."""
+        disk = shutil.disk_usage(self._state_dir)
+        total, available = host.memory_mib()
+        return HostCapacity(
+            vcpus=host.cpu_count(),
+            memory_mib=total,
+            memory_available_mib=available,
+            disk_bytes=disk.total,
+            disk_available_bytes=disk.free,
+        )
+
+    def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes:
+        """The last `limit_bytes` of the serial output, over the rotation of the log; empty when there is none."""
+        return console.tail(spec_log, limit_bytes)
+
+    def host_problems(self) -> builtins.list[str]:
+        """What on this host keeps guests from running well, one clear line each; empty if nothing does."""
+        return host.problems(self._qemu_user)
+
+    # ------------------------------------------------------------------------------
+
+    def _check(self, name: str) -> None:
+        if not name.startswith(self._own):
+            raise DriverError(f"domain {name!r} is not one of ours: its name must start with {self._own!r}")
+
+
+def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _unless_off(domain: libvirt.virDomain, action: Callable[[], object]) -> None:
+    """Do it if the domain is active; that it went off by itself at the same moment is no error."""
+    if not domain.isActive():
+        return
+    try:
+        action()
+    except libvirt.libvirtError:
+        if domain.isActive():
+            raise
+
+
+def _info(domain: libvirt.virDomain, state: int, reason: int) -> DomainInfo:
+    ours, why = domain_state(state, reason)
+    fresh = ours is DomainState.PAUSED and not _was_resumed(domain)
+    return DomainInfo(name=domain.name(), state=ours, reason=why, uuid=domain.UUIDString(), fresh=fresh)
+
+
+def _was_resumed(domain: libvirt.virDomain) -> bool:
+    try:
+        domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            return False
+        raise
+    return True
+
+
+def _version(number: int) -> str:
+    """libvirt's major * 1,000,000 + minor * 1,000 + release as text."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -1,0 +1,53 @@
+"""The bytes of probe_guest.S, so that a host needs no assembler; a test assembles the source and compares.
+
+To change them:
+
+    as --64 -o probe.o probe_guest.S
+    ld -m elf_x86_64 -Ttext=0xff000 --oformat=binary -e _start -o probe.bin probe.o
+
+`CODE` is probe.bin without the zeros before 0xff0, `RESET` what follows there.
+"""
+
+from __future__ import annotations
+
+STAGES = "PLHMUST."  # the letters on the debug console of a guest that ran all of it
+CONSOLE_PORT = 0x402
+EXIT_PORT = 0x501
+EXIT_STATUS = 1  # of a QEMU whose guest ended itself after the last stage
+
+PAGE = 0x1000
+ROM_SIZE = 0x10000
+RESET_OFFSET = 0xFF0
+
+CODE = bytes.fromhex(
+    """
+    fa2e660f0116f8f20f20c00c010f22c066ea18f00f000800b8100000008ed88ec08ed0bc0000020066ba0204b050eefc
+    31c0bf00000100b900180000f3abc7050000010007100100c705f80f010007100100c7050010010007200100c7051810
+    010007300100c705f01f010007200100bf00200100b887000000b9000200008907050000200083c708e2f4c705b83f01
+    009f00e0feb8200600000f22e0b8000001000f22d8b9800000c00f320d010100000f30b8330001800f22c0eac2f00f00
+    180066ba0204b04cee48b8d5f00f80ffffffffffe048bc00000280ffffffff0f01151802000066ba0204b048ee48b800
+    000280ffffffff4889042504500100b8380000000f00d8bf00400100b900010000488d0557010000e863010000bf0044
+    0100b901000000488d0533010000e84d0100000f011dce010000b8010000000fa2b91b0000000f320d000800000f30b9
+    810000c031c0ba180023000f30b9820000c0488d055a0000004889c248c1ea200f30b9840000c0b80002000031d20f30
+    b9020100c0b8341200000f300f01f8b9010100c00f323d341200000f85ce0000000f01f866ba0204b04deeb9bef10f00
+    41bb02000000bc00000300480f07515b0f05f448bc00000280ffffffff81fbbef10f000f859600000066ba0204b055ee
+    b807000000660f6ec0660ffec0660f7ec083f80e757966ba0204b053eebf0000e0fec787f0000000ff010000c787e003
+    000003000000c7872003000040000200c787800300001027000031edfbf4fa83fd0372f8c787200300000000010066ba
+    0204b054eeb980f0fa02ffc975fc66ba0204b02eeeba0105000031c0eefaf4ebfcffc5c787b00000000000000048cf66
+    ba0204b021eeba01050000b001eeebdd66890766c74702180066c74704008e4889c248c1ea106689570648c1ea108957
+    08c7470c000000004883c710e2d2c3900000000000000000ffff0000009bcf00ffff00000093cf00ffff0000009baf00
+    ffff00000093cf00ffff000000f3cf00ffff000000fbaf006700005001890080ffffffff000000004700b0f20f004700
+    b0f20f80ffffffffff0f00400180ffffffff
+    """
+)
+RESET = bytes.fromhex("ea00f000f0")
+
+
+def page() -> bytes:
+    """The last page below 1 MiB, which holds everything."""
+    return CODE.ljust(RESET_OFFSET, b"\0") + RESET.ljust(PAGE - RESET_OFFSET, b"\0")
+
+
+def rom() -> bytes:
+    """A firmware image of the smallest size that QEMU takes."""
+    return page().rjust(ROM_SIZE, b"\xff")
