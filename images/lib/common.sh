@@ -61,7 +61,7 @@ clean_up() {
     local status=$?
     trap '' INT TERM HUP
     if [ -n "$CHILD" ]; then
-        kill -KILL "$CHILD" 2>/dev/null || true
+        kill -KILL -- "-$CHILD" 2>/dev/null || true
         wait "$CHILD" 2>/dev/null || true
     fi
     remove_contents
@@ -86,7 +86,7 @@ run_step() {
     shift 5
     progress "$from" "$text"
     : >"$LOG"
-    local isolate=(setpriv --pdeathsig KILL)
+    local isolate=(setsid setpriv --pdeathsig KILL)
     if unshare --mount --pid --fork true 2>/dev/null; then
         isolate+=(unshare --mount --pid --fork --kill-child --mount-proc)
     fi

@@ -8,7 +8,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tests.vm.plain_guest import PlainGuest, run, wait_for, write_seed
+from tests.support.plain_guest import PlainGuest, run, write_seed
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(400)]
 
