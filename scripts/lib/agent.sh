@@ -37,16 +37,23 @@ install_catalogue() {
 # agent_answers: over its socket, as root.
 agent_answers() { timeout 20 "$bin/ecsctl" host show --endpoint "unix://$socket" -o json; }
 
+agent_answers_or_is_gone() { agent_answers || ! agent_runs; }
+
 # What the running agent was started from: when this changes it is started again.
 agent_identity() { cat "$venv/.installed" "$catalogue/.installed" "$config"; }
 
 agent_is_current() { [[ $(agent_identity | sha256sum) == "$(cat "$state/agent.started" 2>/dev/null)" ]]; }
 
+# supervisor_pid: of the living one, or nothing. A number in a file may be anybody's by now; trying its lock would get in
+# the way of a supervisor that starts just then.
 supervisor_pid() {
-    local file=$run_dir/supervisor.pid
-    # The lock says whether it lives; a number alone may be anybody's by now.
-    if [[ -e $file ]] && ! flock -n "$file" true; then cat "$file"; fi
+    local pid
+    pid=$(cat "$run_dir/supervisor.pid" 2>/dev/null) || return 0
+    if [[ -n $pid ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q ' supervise '; then printf '%s\n' "$pid"; fi
 }
+
+# It has written its pid, or its process has ended already.
+supervisor_begun() { [[ -n $(supervisor_pid) || ! -e /proc/$1 ]]; }
 
 supervisor_ended() { [[ -z $(supervisor_pid) ]]; }
 
@@ -76,7 +83,8 @@ start_agent() {
         launch_agent
         mkdir -p "$state"
     fi
-    until_ok 120 "the agent" agent_answers || agent_is_silent
+    until_ok 120 "the agent" agent_answers_or_is_gone || agent_is_silent
+    agent_runs || agent_is_silent
     agent_identity | sha256sum >"$state/agent.started"
     note "it answers at $socket"
 }
@@ -95,6 +103,7 @@ launch_agent() {
         # What it prints before it opens its own log; a session of its own, so that no terminal takes it along.
         setsid "$bin/ecs-agent" supervise --config "$config" >>"$log" 2>&1 </dev/null 9>&- &
         disown
+        until_ok 30 "the supervisor" supervisor_begun $! || true # why not is said by agent_is_silent
     fi
 }
 
@@ -116,6 +125,7 @@ stop_agent() {
 agent_is_silent() {
     local -a look=(tail -n 20 "$log_dir/supervisor.log")
     if have_systemd; then look=(journalctl -u ecs-agent.service -n 20 --no-pager -o cat); fi
+    [[ $(supervisor_pid) || ${look[0]} != tail ]] || look=(tail -n 20 "$log") # it did not come as far as its own log
     "${look[@]}" 2>&1 | sed 's/^/        | /' >&2 || true
-    die "the agent does not answer at $socket after 120 s; its last lines are above, all of them: ${look[*]}"
+    die "the agent does not run or does not answer at $socket; above: ${look[*]}"
 }

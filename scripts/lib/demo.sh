@@ -4,38 +4,55 @@
 
 demo=demo
 image=debian_12_x64
+demo_type=ecs.t1.small   # 1 vCPU, 1 GiB: fits everywhere
 demo_name=quickstart    # of the key pair, and of the network where there is no default one
 
 as_user() {
     if [[ $user == root ]]; then env HOME="$home" "$@"; else runuser -u "$user" -- env HOME="$home" "$@"; fi
 }
 
-ecs() { as_user "$bin/ecsctl" "$@"; }
+profile=                # of the user's ecsctl, if it is not the current one
 
-# configure_user: ecsctl of the invoking user reaches this agent with an administrator's access key.
+ecs() { as_user "$bin/ecsctl" ${profile:+--profile "$profile"} "$@"; }
+
+# configure_user: ecsctl of the invoking user reaches this agent with an administrator's access key. Root takes the key,
+# over the socket, into a copy; the file is written by the user: a path in a home is not for root to follow.
 configure_user() {
-    local file=$home/.ecsctl/config.toml temporary
-    if as_user test -e "$file"; then
-        ecs host show >>"$log" 2>&1 ||
-            die "ecsctl does not reach this agent with $file: move it away, or 'ecsctl host show' says what is wrong"
-        note "$file is there and works"
-        return
+    local file=$home/.ecsctl/config.toml copy=$run_dir/quickstart-home
+    rm -rf "$copy"
+    mkdir -m 0700 "$copy"
+    if as_user test -e "$file"; then as_user cat "$file" | install -m 0600 /dev/stdin "$copy/config.toml"; fi
+    choose_profile "$copy"
+    ECSCTL_HOME=$copy shown "the configuration of ecsctl" "$bin/ecsctl" ${profile:+--profile "$profile"} config init
+    if as_user cat "$file" 2>/dev/null | cmp -s - "$copy/config.toml"; then
+        note "$file is up to date"
+    else
+        as_user test -e "$file" || remember "$made" "user-file $user $file"
+        (
+            umask 077
+            as_user mkdir -p "${file%/*}"
+            as_user tee "$file.new" <"$copy/config.toml" >/dev/null
+            as_user mv "$file.new" "$file"
+        )
+        note "wrote $file"
     fi
-    # Root makes the key over the socket; the file is written by the user: a path in a home is not ours to follow.
-    temporary=$(mktemp -d)
-    ECSCTL_HOME=$temporary "$bin/ecsctl" config init >>"$log" 2>&1 || {
-        rm -rf "$temporary"
-        die "ecsctl config init failed; see $log"
-    }
-    remember "$made" "user-file $user $file"
-    (
-        umask 077
-        as_user mkdir -p "${file%/*}"
-        as_user tee "$file.new" <"$temporary/config.toml" >/dev/null
-        as_user mv "$file.new" "$file"
-    )
-    rm -rf "$temporary"
-    note "wrote $file"
+    rm -rf "$copy"
+}
+
+# choose_profile HOME: the current one, unless that is about another agent.
+choose_profile() {
+    local http endpoint
+    http=$(configured "$config" http)
+    endpoint=$(ECSCTL_HOME=$1 "$bin/ecsctl" config get endpoint)
+    if [[ $endpoint != "unix://$socket" && $endpoint != "http://$http" ]]; then
+        profile=local
+        note "the current profile is about $endpoint: using the profile '$profile' for this agent"
+    fi
+    # A user without the group's rights comes over http; only the usual port needs no telling.
+    if [[ $user != root && $http != 127.0.0.1:8800 ]]; then
+        [[ -n $http ]] || die "$config switches http off, so $user cannot reach the agent: give it a loopback port, or run this as root itself"
+        ECSCTL_HOME=$1 "$bin/ecsctl" ${profile:+--profile "$profile"} config set endpoint "http://$http"
+    fi
 }
 
 build_image() { shown "building the image $image" ecs image build "$image"; }
@@ -89,8 +106,8 @@ ensure_instance() {
     local status
     status=$(ecs instance ls --query "[?InstanceName=='$demo'].Status")
     case $status in
-        '') shown "creating $demo" ecs instance create "$demo" --image "$image" --key-pair "$demo_name" \
-            "${network[@]}" ;;
+        '') shown "creating $demo" ecs instance create "$demo" --image "$image" --type "$demo_type" \
+            --key-pair "$demo_name" "${network[@]}" ;;
         Stopping)
             shown "waiting for $demo to stop" ecs instance wait "$demo" --for stopped
             shown "starting $demo" ecs instance start "$demo"
@@ -105,19 +122,20 @@ ensure_instance() {
 log_in() { shown "the login" ecs instance ssh "$demo" -- 'uname -a; cloud-init status'; }
 
 next_commands() {
+    local ecsctl=ecsctl${profile:+ --profile $profile}
     if [[ -n $with_demo ]]; then
         cat <<END
-  ecsctl instance ssh $demo
-  ecsctl instance ls -o wide
-  ecsctl instance create web --key-pair $demo_name
-  ecsctl host show
+  $ecsctl instance ssh $demo
+  $ecsctl instance ls -o wide
+  $ecsctl instance create web --key-pair $demo_name
+  $ecsctl host show
 END
     else
         cat <<END
-  ecsctl host show
-  ecsctl image ls --catalogue
-  ecsctl key-pair create mine
-  ecsctl instance create web --key-pair mine
+  $ecsctl host show
+  $ecsctl image ls --catalogue
+  $ecsctl key-pair create mine
+  $ecsctl instance create web --key-pair mine
 END
     fi
 }

@@ -91,13 +91,17 @@ END
     fi
 }
 
-# configured FILE KEY: the value in force, from the agent's own reading of the file. Needs $venv.
+# configured FILE KEY: the value in force, from the agent's own reading of the file, or die with what is wrong with it.
+# Needs $venv.
 configured() {
     python_clean "$venv/bin/python" -P -c '
 import sys
 from pathlib import Path
 from agent import config
-print(getattr(config.load(Path(sys.argv[1])), sys.argv[2]))' "$1" "$2"
+try:
+    print(getattr(config.load(Path(sys.argv[1])), sys.argv[2]))
+except config.ConfigError as error:
+    sys.exit(f"quickstart: {error}")' "$1" "$2"
 }
 
 # link PATH TARGET: a symbolic link, never over something that is not ours.
