@@ -66,6 +66,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(libvirtd: PrivateLibvirt, small
 
 def test_without_libvirt_the_agent_serves_and_says_so() -> None:
     with running_agent("qemu+unix:///system?socket=/nonexistent/libvirt-sock") as agent:
+        agent.ensure_tiny_image()
         assert "/nonexistent/libvirt-sock" in agent.call("DescribeHost", HOST)["Host"]["Hypervisor"]
         with pytest.raises(CallFailed, match="libvirt") as refused:
             agent.call("RunInstances", **SMALL)
