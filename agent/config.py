@@ -47,6 +47,9 @@ class Config:
     def database(self) -> Path:
         return self.data_dir / "ecs.db"
 
+    def console_log(self, instance_id: str) -> Path:
+        return self.data_dir / "console" / f"{instance_id}.log"
+
 
 def load(path: Path) -> Config:
     """Read `path`; raises ConfigError for an unreadable file, an unknown key or a wrong type."""

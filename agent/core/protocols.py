@@ -6,6 +6,7 @@ clear line; `transient=True` on it means: try again later, nothing is wrong with
 
 from __future__ import annotations
 
+import builtins
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from agent.core.specs import (
     HostCapacity,
     PortEvent,
     PortSpec,
+    Recipe,
     SeedSpec,
     VpcSpec,
 )
@@ -62,6 +64,11 @@ class Hypervisor(Protocol):
 
     def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes: ...
 
+    def host_problems(self) -> builtins.list[str]:
+        """What is not right with virtualisation on this host, one clear line each."""
+
+    def close(self) -> None: ...
+
 
 class Storage(Protocol):
     def create_disk(self, disk_id: str, size_gib: int, base: Path | None) -> Path:
@@ -78,6 +85,11 @@ class Storage(Protocol):
 
     def list_images(self) -> set[str]: ...
 
+    def install_image(self, image_id: str, source: Path) -> Path:
+        """Move a finished qcow2 to where images are, immutable from then on."""
+
+    def delete_image(self, image_id: str) -> None: ...
+
     def virtual_size_bytes(self, path: Path) -> int: ...
 
     def sweep(self) -> list[str]:
@@ -90,6 +102,8 @@ class Storage(Protocol):
 class Seeds(Protocol):
     def write_seed(self, spec: SeedSpec) -> Path:
         """The instance's NoCloud ISO; durable when this returns, replaced atomically."""
+
+    def seed_path(self, instance_id: str) -> Path: ...
 
     def delete_seed(self, instance_id: str) -> None: ...
 
@@ -129,3 +143,19 @@ class Network(Protocol):
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
+
+    def remove_all(self) -> None:
+        """Every namespace, tap and table of our prefix: the product leaves the host."""
+
+    def close(self) -> None:
+        """End threads and sockets; what they made stays as it is."""
+
+
+class Builder(Protocol):
+    """Public images from the recipes of the catalogue (SPEC M1)."""
+
+    def recipes(self) -> dict[str, Recipe]:
+        """All recipes of the catalogue, by image id."""
+
+    def build(self, image_id: str, output: Path, report: Callable[[int, str], None]) -> None:
+        """Build the recipe's qcow2 at `output` (replaced atomically). Interruptible, repeatable."""

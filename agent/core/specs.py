@@ -175,6 +175,7 @@ class FilterSpec:
     rules: dict[str, tuple[RuleSpec, ...]] = field(default_factory=dict)  # by security group id
     members: tuple[MemberSpec, ...] = ()
     smtp_allowed: frozenset[str] = frozenset()  # taps that may send to tcp 25 (SPEC F5)
+    isolated: frozenset[str] = frozenset()  # groups whose members do not reach each other by themselves (SPEC F4)
 
 
 @dataclass(frozen=True)
@@ -183,3 +184,20 @@ class PortEvent:
 
     at: float  # seconds since the epoch
     what: str  # e.g. `DHCPDISCOVER`, `DHCPACK 192.168.0.5`, `GET /latest/meta-data/`
+
+
+# ---------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says."""
+
+    image_id: str
+    description: str
+    os_type: str  # linux | windows
+    os_name: str
+    platform: str
+    architecture: str  # x86_64 | i386
+    size_gib: int
+    default_user: str = "root"

@@ -75,7 +75,7 @@ class SeedBuilder:
 
     def write_seed(self, spec: SeedSpec) -> Path:
         """Replaced atomically; a running guest keeps the one it was started with."""
-        final = self._path(spec.instance_id)
+        final = self.seed_path(spec.instance_id)
         files = seed_files(spec)
         try:
             with (
@@ -96,14 +96,15 @@ class SeedBuilder:
     def delete_seed(self, instance_id: str) -> None:
         """Durable; no-op if there is none."""
         try:
-            durable.remove(self._path(instance_id))
+            durable.remove(self.seed_path(instance_id))
         except OSError as error:
             raise DriverError(f"cannot delete the seed of {instance_id}: {error.strerror}") from None
 
     def list_seeds(self) -> set[str]:
         return {path.name.removesuffix(_SUFFIX) for path in self._directory.glob(f"[!.]*{_SUFFIX}")}
 
-    def _path(self, instance_id: str) -> Path:
+    def seed_path(self, instance_id: str) -> Path:
+        """Where the seed of the instance is, or would be."""
         if not _INSTANCE_ID.match(instance_id):
             raise DriverError(f"{instance_id!r} cannot be an instance id: lower-case letters, digits and '-'")
         return self._directory / (instance_id + _SUFFIX)

@@ -1,0 +1,190 @@
+"""A TCP stream into a guest over a websocket: `GET /tunnel/<token>`.
+
+OpenTunnel issues a token, good for one use within 30 s; whoever presents it gets the stream. Each binary message
+is a piece of the stream. An empty binary message means: no more from this side (half-close); the other
+direction goes on. The connection closes when both sides have ended or one side breaks off; a closed
+websocket ends both directions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from agent.core.errors import ApiError, DriverError
+
+logger = logging.getLogger(__name__)
+
+LIFETIME = 30.0  # seconds
+PIECE = 64 << 10  # bytes read from the guest at once
+LARGEST_MESSAGE = 4 << 20  # bytes
+LINGER = 30.0  # seconds that a client may stay silent after the guest has ended the stream
+MOST_WAITING = 10_000
+DIALERS = 32
+
+Dial = Callable[[], socket.socket]
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    dial: Dial
+    label: str
+    expires: float
+
+
+class TunnelTable:
+    """Tokens that wait to be used. Thread-safe; `now` in seconds, for tests."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Ticket] = {}
+
+    def issue(self, dial: Dial, label: str) -> str:
+        """A token for one stream. `dial` connects (blocking, with a time limit of its own; raises DriverError,
+        ApiError or OSError); `label` says in the log what the stream is."""
+        token = secrets.token_urlsafe(32)
+        with self._lock:
+            self._forget()
+            if len(self._waiting) >= MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[token] = _Ticket(dial, label, self._now() + LIFETIME)
+        return token
+
+    def take(self, token: str) -> _Ticket | None:
+        """What `token` stands for, once; None when unknown, used or too old."""
+        with self._lock:
+            self._forget()
+            return self._waiting.pop(token, None)
+
+    def _forget(self) -> None:
+        now = self._now()
+        # Tokens stand in the order of their expiry.
+        while self._waiting and self._waiting[oldest := next(iter(self._waiting))].expires <= now:
+            del self._waiting[oldest]
+
+
+class Tunnels:
+    """The route, and the streams that run. Add `route` to the server, and `close` to its shutdown."""
+
+    def __init__(self, table: TunnelTable) -> None:
+        self.table = table
+        self._open: set[web.WebSocketResponse] = set()
+        # Of its own: guests that do not answer must not hold up anything but tunnels.
+        self._dialers = ThreadPoolExecutor(DIALERS, thread_name_prefix="tunnel")
+
+    @property
+    def route(self) -> web.RouteDef:
+        return web.get("/tunnel/{token}", self.handle)
+
+    async def close(self) -> None:
+        """End all streams, as the server stops."""
+        for channel in list(self._open):
+            await channel.close(code=WSCloseCode.GOING_AWAY, message=b"the agent stops")
+        self._dialers.shutdown(wait=False, cancel_futures=True)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        channel = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE, timeout=5)
+        if not channel.can_prepare(request).ok:
+            return web.Response(status=400, text="A tunnel is a websocket.\n")
+        ticket = self.table.take(request.match_info["token"])
+        if ticket is None:
+            return web.Response(status=404, text="The tunnel's token is unknown, used already or older than 30 s.\n")
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(self._dialers, ticket.dial)
+        except (OSError, DriverError, ApiError) as error:
+            logger.info("tunnel to %s: %s", ticket.label, error)
+            return web.Response(status=502, text=f"Cannot connect to {ticket.label}: {error}\n")
+        connection.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=connection, limit=PIECE)
+        try:
+            await channel.prepare(request)
+            self._open.add(channel)
+            await _bridge(channel, reader, writer, ticket.label)
+        finally:
+            self._open.discard(channel)
+            await _close(writer)
+        return channel
+
+
+async def _bridge(
+    channel: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, label: str
+) -> None:
+    began = time.monotonic()
+    counts = [0, 0]
+    inwards = asyncio.create_task(_inwards(channel, writer, counts))
+    outwards = asyncio.create_task(_outwards(channel, reader, counts))
+    try:
+        await _both(inwards, outwards)
+    finally:
+        for task in (inwards, outwards):
+            task.cancel()
+        await asyncio.gather(inwards, outwards, return_exceptions=True)
+        await channel.close()
+        seconds = time.monotonic() - began
+        logger.info("tunnel to %s: %d bytes in, %d bytes out, %.1f s", label, counts[0], counts[1], seconds)
+
+
+async def _both(inwards: asyncio.Task[bool], outwards: asyncio.Task[bool]) -> None:
+    """Wait until both directions have ended, or one broke (its task returned False)."""
+    done, _ = await asyncio.wait({inwards, outwards}, return_when=asyncio.FIRST_COMPLETED)
+    if not all(task.result() for task in done):
+        return
+    # The guest has ended: a client that knows nothing of half-closed streams would wait for ever.
+    await asyncio.wait({inwards, outwards}, timeout=LINGER if outwards in done else None)
+
+
+async def _inwards(channel: web.WebSocketResponse, writer: asyncio.StreamWriter, counts: list[int]) -> bool:
+    """Client to guest, until the client ends its direction (True) or is gone (False)."""
+    async for message in channel:
+        if message.type is not WSMsgType.BINARY:
+            logger.info("a tunnel takes binary messages only")
+            return False
+        if not message.data:
+            return await _quietly(_end(writer))
+        writer.write(message.data)
+        counts[0] += len(message.data)
+        if not await _quietly(writer.drain()):
+            return False
+    return False
+
+
+async def _outwards(channel: web.WebSocketResponse, reader: asyncio.StreamReader, counts: list[int]) -> bool:
+    """Guest to client, until the guest ends its direction (True) or either is gone (False)."""
+    while True:
+        try:
+            data = await reader.read(PIECE)
+        except OSError:
+            return False
+        if not await _quietly(channel.send_bytes(data)):
+            return False
+        if not data:
+            return True
+        counts[1] += len(data)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    writer.write_eof()
+
+
+async def _quietly(step: Awaitable[None]) -> bool:
+    """Whether `step` worked; a connection that is gone is no error here."""
+    try:
+        await step
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await _quietly(writer.wait_closed())

@@ -1,0 +1,129 @@
+"""Instance actions: create, list, show, change."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from agent.api import instance_view as view
+from agent.api.caller import caller
+from agent.api.edge import paging
+from agent.api.edge.call import Call
+from agent.api.edge.errors import UnsupportedParameter
+from agent.api.edge.registry import ECS, action
+from agent.api.instance_params import (
+    MEANINGLESS,
+    CreateParams,
+    DescribeParams,
+    DescribeStatusParams,
+    InstanceParams,
+    ModifyParams,
+    RunParams,
+    request_of,
+)
+from agent.core import validate
+from agent.core.clock import iso_seconds
+from agent.services import console, instance_query
+from agent.services import instance as service
+
+
+@action(
+    "RunInstances",
+    version=ECS,
+    params=RunParams,
+    resource=("instance/*", "image/{image_id}", "vswitch/{v_switch_id}", "securitygroup/{security_group_id}"),
+    access="write",
+    idempotent=True,
+    dry_run=True,
+    ignored=MEANINGLESS,
+)
+def run_instances(call: Call, p: RunParams) -> dict[str, Any]:
+    made = service.create(caller(call), request_of(p), start=True)
+    call.after_commit(call.services.runner.wake)
+    return {"InstanceIdSets": {"InstanceIdSet": [i.id for i in made]}, "OrderId": "", "TradePrice": 0.0}
+
+
+@action(
+    "CreateInstance",
+    version=ECS,
+    params=CreateParams,
+    resource="instance/*",
+    access="write",
+    idempotent=True,
+    dry_run=True,
+    ignored=MEANINGLESS,
+)
+def create_instance(call: Call, p: CreateParams) -> dict[str, Any]:
+    made = service.create(caller(call), request_of(p), start=False)
+    call.after_commit(call.services.runner.wake)
+    return {"InstanceId": made[0].id, "OrderId": "", "TradePrice": 0.0}
+
+
+@action("DescribeInstances", version=ECS, params=DescribeParams, resource="instance/{instance_ids}", access="read")
+def describe_instances(call: Call, p: DescribeParams) -> dict[str, Any]:
+    filters = instance_query.Filters(
+        ids=p.instance_ids,
+        name=p.instance_name,
+        status=p.status,
+        image_id=p.image_id,
+        instance_type=p.instance_type,
+        family=p.instance_type_family,
+        key_pair_name=p.key_pair_name,
+        zone_id=p.zone_id,
+        vpc_id=p.vpc_id,
+        vswitch_id=p.v_switch_id,
+        security_group_id=p.security_group_id,
+        private_ips=p.private_ip_addresses,
+        tags=tuple((t.key, t.value) for t in p.tag),
+    )
+    page = paging.page(call.session, instance_query.find(caller(call), filters), p)
+    return {"Instances": {"Instance": [view.listed(call, i) for i in page.items]}, **page.fields()}
+
+
+@action(
+    "DescribeInstanceStatus",
+    version=ECS,
+    params=DescribeStatusParams,
+    resource="instance/{instance_id}",
+    access="read",
+)
+def describe_instance_status(call: Call, p: DescribeStatusParams) -> dict[str, Any]:
+    filters = instance_query.Filters(ids=p.instance_id, zone_id=p.zone_id)
+    page = paging.page(call.session, instance_query.find(caller(call), filters), p)
+    states = [{"InstanceId": i.id, "Status": i.status} for i in page.items]
+    return {"InstanceStatuses": {"InstanceStatus": states}, **page.fields()}
+
+
+@action(
+    "DescribeInstanceAttribute", version=ECS, params=InstanceParams, resource="instance/{instance_id}", access="read"
+)
+def describe_instance_attribute(call: Call, p: InstanceParams) -> dict[str, Any]:
+    return view.attribute(call, service.get(caller(call), p.instance_id))
+
+
+@action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource="instance/{instance_id}", access="write")
+def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
+    later = {"Password": p.password, "HostName": p.host_name, "UserData": p.user_data}
+    for name, value in (later | {"SecurityGroupIds": p.security_group_ids}).items():
+        if value:
+            raise UnsupportedParameter(f"The parameter {name} is not supported by this version.")
+    instance = service.get(caller(call), p.instance_id)
+    if p.instance_name is not None:
+        instance.name = validate.name("InstanceName", p.instance_name, code="InvalidInstanceName.Malformed")
+    if p.description is not None:
+        instance.description = validate.description("Description", p.description)
+    if p.deletion_protection is not None:
+        instance.deletion_protection = p.deletion_protection
+    return {}
+
+
+@action(
+    "GetInstanceConsoleOutput", version=ECS, params=InstanceParams, resource="instance/{instance_id}", access="read"
+)
+def get_instance_console_output(call: Call, p: InstanceParams) -> dict[str, Any]:
+    tail = console.tail(caller(call), service.get(caller(call), p.instance_id).id)
+    return {
+        "InstanceId": p.instance_id,
+        "ConsoleOutput": base64.b64encode(tail).decode(),
+        "LastUpdateTime": iso_seconds(call.clock.now()),
+    }

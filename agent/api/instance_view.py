@@ -1,0 +1,106 @@
+"""Instances as the public API shows them: every field truthful, those without meaning here neutral."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.api.edge.call import Call
+from agent.core.clock import iso_minutes
+from agent.services import tag
+from agent.store.schema import Instance
+
+FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
+
+
+def common(call: Call, instance: Instance) -> dict[str, Any]:
+    """What DescribeInstances and DescribeInstanceAttribute have in common."""
+    interface = instance.interfaces[0] if instance.interfaces else None
+    groups = [m.group_id for m in interface.memberships] if interface else []
+    return {
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "Description": instance.description,
+        "HostName": instance.host_name,
+        "Status": instance.status,
+        "RegionId": call.services.config.region_id,
+        "ZoneId": instance.zone_id,
+        "ClusterId": "",
+        "ImageId": instance.image_id,
+        "InstanceType": instance.instance_type,
+        "Cpu": instance.vcpus,
+        "Memory": instance.memory_mib,
+        "SerialNumber": instance.uuid,
+        "InstanceNetworkType": "vpc",
+        "InstanceChargeType": instance.charge_type,
+        "InternetChargeType": "PayByTraffic",
+        "InternetMaxBandwidthIn": 0,
+        "InternetMaxBandwidthOut": 0,
+        "CreationTime": iso_minutes(instance.created_at),
+        "ExpiredTime": FOREVER,
+        "StoppedMode": "KeepCharging" if instance.status == "Stopped" else "Not-applicable",
+        "CreditSpecification": "",
+        "VlanId": "",
+        "SecurityGroupIds": {"SecurityGroupId": groups},
+        "PublicIpAddress": {"IpAddress": []},
+        "InnerIpAddress": {"IpAddress": []},
+        "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": "", "Bandwidth": 0},
+        "OperationLocks": {"LockReason": []},
+        "VpcAttributes": {
+            "VpcId": interface.vpc_id if interface else "",
+            "VSwitchId": interface.vswitch_id if interface else "",
+            "NatIpAddress": "",
+            "PrivateIpAddress": {"IpAddress": [interface.ip] if interface else []},
+        },
+    }
+
+
+def listed(call: Call, instance: Instance) -> dict[str, Any]:
+    """One element of DescribeInstances."""
+    type_ = call.services.instance_types.get(instance.instance_type)
+    tags = tag.tags_of(call.session, "instance", [instance.id]).get(instance.id, [])
+    return common(call, instance) | {
+        "InstanceTypeFamily": type_.family if type_ else "",
+        "OSType": instance.os_type,
+        "OSName": instance.os_name,
+        "OSNameEn": instance.os_name,
+        "KeyPairName": instance.key_pair_name or "",
+        "StartTime": iso_minutes(instance.started_at) if instance.started_at else "",
+        "AutoReleaseTime": "",
+        "DeletionProtection": instance.deletion_protection,
+        "DeviceAvailable": True,
+        "IoOptimized": True,
+        "GPUAmount": type_.gpu_amount if type_ else 0,
+        "GPUSpec": type_.gpu_spec if type_ else "",
+        "LocalStorageAmount": 0,
+        "LocalStorageCapacity": 0,
+        "Recyclable": False,
+        "SaleCycle": "",
+        "SpotStrategy": "NoSpot",
+        "SpotPriceLimit": 0.0,
+        "ResourceGroupId": "",
+        "DeploymentSetId": "",
+        "HpcClusterId": "",
+        "ISP": "",
+        "RdmaIpAddress": {"IpAddress": []},
+        "MetadataOptions": {"HttpEndpoint": "", "HttpTokens": "", "HttpPutResponseHopLimit": 0},
+        "DedicatedHostAttribute": {"DedicatedHostId": "", "DedicatedHostName": "", "DedicatedHostClusterId": ""},
+        "DedicatedInstanceAttribute": {"Affinity": "", "Tenancy": ""},
+        "NetworkInterfaces": {"NetworkInterface": [_interface(i) for i in instance.interfaces]},
+        "Tags": {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags]},
+    }
+
+
+def attribute(call: Call, instance: Instance) -> dict[str, Any]:
+    """The answer of DescribeInstanceAttribute."""
+    return common(call, instance) | {"IoOptimized": "optimized", "StatusReason": instance.status_reason}
+
+
+def _interface(interface: Any) -> dict[str, Any]:
+    return {
+        "NetworkInterfaceId": interface.id,
+        "MacAddress": interface.mac,
+        "PrimaryIpAddress": interface.ip,
+        "Type": "Primary",
+        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}]},
+        "Ipv6Sets": {"Ipv6Set": []},
+    }

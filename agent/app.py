@@ -1,0 +1,187 @@
+"""Wiring: the only place where drivers meet services. Also starting and stopping it all in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from agent.api.edge.audit import AuditLog
+from agent.api.edge.authenticate import Authenticator
+from agent.api.edge.dispatch import Dispatcher
+from agent.api.edge.endpoint import Endpoint
+from agent.api.edge.listen import ListenError
+from agent.api.edge.registry import REGISTRY
+from agent.api.edge.server import Doors, Server
+from agent.api.edge.tunnel import Tunnels, TunnelTable
+from agent.api.stored import StoredTokens
+from agent.config import Config, ConfigError
+from agent.core import instance_types
+from agent.core.clock import SystemClock
+from agent.core.errors import DriverError
+from agent.drivers.guest.password import hash_password
+from agent.drivers.guest.seed import SeedBuilder
+from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
+from agent.drivers.image.catalogue import Catalogue
+from agent.drivers.network.driver import NetworkDriver
+from agent.drivers.storage.local import LocalStorage
+from agent.jobs.model import Drivers
+from agent.jobs.reconciler import Reconciler
+from agent.jobs.runner import JobRunner, StepHook, no_hook
+from agent.services import account, default_network, quota
+from agent.services.context import Caller, Services
+from agent.store.secrets import Sealer
+from agent.store.store import Store
+from agent.version import version
+
+log = logging.getLogger(__name__)
+
+OWN_TYPES = Path("/etc/ecs/instance_types.toml")
+CRASH_VARIABLE = "ECS_CRASH_AT"  # `kind:step:when`: for tests of crash safety, see JobRunner
+
+
+class Agent:
+    """Everything of one agent, wired together; `start()` and `stop()` in the server's event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.clock = config, SystemClock()
+        for directory, mode in ((config.data_dir, 0o711), (config.run_dir, 0o755), (config.log_dir, 0o750)):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(mode)
+        quota.check_names(config)
+        self.store = Store(config.database)
+        self.sealer = Sealer(config.data_dir / "host.key")
+        self.drivers = drivers_of(config)
+        self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook())
+        self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
+        self.tickets = TunnelTable()
+        self.services = self._services()
+        self.server = self._server()
+
+    def _services(self) -> Services:
+        return Services(
+            version=version(),
+            config=self.config,
+            clock=self.clock,
+            store=self.store,
+            sealer=self.sealer,
+            runner=self.runner,
+            hypervisor=self.drivers.hypervisor,
+            network=self.drivers.network,
+            builder=self.drivers.builder,
+            instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
+            tunnels=self.tickets,
+            problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
+            hash_password=hash_password,
+        )
+
+    def _server(self) -> Server:
+        import agent.api.actions  # noqa: F401  (declares every action)
+
+        config, tunnels = self.config, Tunnels(self.tickets)
+        dispatcher = Dispatcher(
+            REGISTRY, self.store, self.services, StoredTokens(), region_id=config.region_id, clock=self.clock
+        )
+        credentials = account.AccessKeys(self.store, self.sealer)
+        authenticator = Authenticator(credentials, config.socket_group, self.clock)
+        doors = Doors(
+            socket=config.socket,
+            socket_group=config.socket_group,
+            http=config.http,
+            https=config.https,
+            tls_dir=config.data_dir / "tls",
+        )
+        endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
+        return Server(endpoint, doors, [tunnels.route], [tunnels.close])
+
+    async def start(self) -> None:
+        """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
+        await asyncio.to_thread(self._take_over)
+        # Probing takes seconds: better now than in the first call that wants to know.
+        threading.Thread(target=self.drivers.hypervisor.acceleration, name="acceleration", daemon=True).start()
+        self.runner.start()
+        self.runner.wake()
+        await self.server.start()
+
+    def _take_over(self) -> None:
+        with self.store.write() as session:
+            owner = account.ensure_default_account(session, self.clock)
+            default_network.ensure_default_network(Caller(session, owner.id, "", self.services))
+        self.reconciler.start()
+
+    async def stop(self) -> None:
+        """Guests, their network and their filters go on as they are."""
+        await self.server.stop()
+        await asyncio.to_thread(self.reconciler.stop)
+        await asyncio.to_thread(self.runner.stop)
+        self.drivers.network.close()
+        self.drivers.hypervisor.close()
+        self.store.close()
+
+
+def drivers_of(config: Config) -> Drivers:
+    """The real drivers, as configured."""
+    return Drivers(
+        hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir),
+        storage=LocalStorage(config.data_dir),
+        network=NetworkDriver(config.prefix, config.uplink, config.dns),
+        seeds=SeedBuilder(config.data_dir),
+        builder=Catalogue(config.catalogue_dir),
+    )
+
+
+def serve(config: Config) -> int:
+    """Run an agent until SIGTERM or SIGINT; the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("alembic", "sh"):  # sh would log whole command lines
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        return asyncio.run(_serve(config))
+    except (ConfigError, ListenError, DriverError) as error:
+        log.error("%s", error)
+        return 1
+
+
+async def _serve(config: Config) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    agent = Agent(config)
+    await agent.start()
+    log.info("serving region %s on %s", config.region_id, config.socket)
+    await ended.wait()
+    log.info("stopping; guests go on running")
+    await agent.stop()
+    return 0
+
+
+def _crash_hook() -> StepHook:
+    target = os.environ.get(CRASH_VARIABLE)
+    if not target:
+        return no_hook
+
+    def crash(kind: str, step: str, when: str) -> None:
+        if f"{kind}:{step}:{when}" == target:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return crash
+
+
+def remove_all(config: Config) -> list[str]:
+    """Take away every domain and all of the network of this agent; a line for each thing that was there."""
+    drivers = drivers_of(config)
+    removed = []
+    for name in drivers.hypervisor.list():
+        drivers.hypervisor.destroy(name)
+        drivers.hypervisor.undefine(name)
+        removed.append(f"domain {name}")
+    removed += [f"router of {vpc_id}" for vpc_id in sorted(drivers.network.list_vpcs())]
+    drivers.network.remove_all()
+    drivers.network.close()
+    drivers.hypervisor.close()
+    return removed

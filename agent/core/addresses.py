@@ -1,0 +1,33 @@
+"""Which addresses of a VSwitch are whose (SPEC N2), pure.
+
+As with the provider, the first and the last three addresses of a block are the system's; the gateway is the
+third-last, so `192.168.0.253` in 192.168.0.0/24.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+
+def gateway(cidr: str) -> str:
+    """The router's address in a VSwitch."""
+    return str(ipaddress.IPv4Network(cidr)[-3])
+
+
+def is_usable(cidr: str, address: str) -> bool:
+    """Whether an instance may have `address` in the VSwitch `cidr`."""
+    block, wanted = ipaddress.IPv4Network(cidr), ipaddress.IPv4Address(address)
+    return wanted in block and block[0] < wanted < block[-3]
+
+
+def usable(cidr: str) -> Iterator[str]:
+    """All addresses instances may have, in order."""
+    block = ipaddress.IPv4Network(cidr)
+    for number in range(int(block[0]) + 1, int(block[-3])):
+        yield str(ipaddress.IPv4Address(number))
+
+
+def usable_count(cidr: str) -> int:
+    """How many addresses instances may have."""
+    return max(0, ipaddress.IPv4Network(cidr).num_addresses - 4)

@@ -1,0 +1,32 @@
+"""Who calls, and what a caller's key is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Credential:
+    """An access key as the store knows it. `administrator`: may do everything in its account."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    account_id: str
+    principal_type: str = "account"  # account (the owner) | user | role
+    principal_name: str = ""
+    active: bool = True
+    administrator: bool = False
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who calls. On the unix socket `unix_uid` is set and `source_ip` empty."""
+
+    account_id: str
+    principal_type: str = "account"
+    principal_name: str = ""
+    access_key_id: str = ""  # empty: recognised by the peer credentials of the unix socket
+    administrator: bool = False
+    source_ip: str = ""
+    secure_transport: bool = False
+    unix_uid: int | None = None

@@ -1,0 +1,1 @@
+"""Building public images from the recipes of the catalogue."""

@@ -1,0 +1,290 @@
+"""What nftables rules are made of: each piece as nft would print it, and as the kernel wants it.
+
+Registers: 1 is the first 16 bytes of the register file; 8 to 23 are its 4 byte words (8 is the start of
+register 1), used for the parts of concatenated keys.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from functools import lru_cache
+from typing import NamedTuple
+
+from agent.drivers.network.nfnl import attr, nest, text, u8, u32
+
+NFPROTO_INET, NFPROTO_IPV4, NFPROTO_ARP = 1, 2, 3
+ORIGINAL, REPLY = 0, 1  # directions of a tracked flow
+INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
+
+_ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
+_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3}
+_CT = {"state": 0, "direction": 1, "mark": 3, "proto-dst": 12, "ip saddr": 19, "ip daddr": 20}
+# base of the header (0 link, 1 network, 2 transport), offset and length
+_PAYLOAD = {
+    "ether saddr": (0, 6, 6),
+    "ip saddr": (1, 12, 4),
+    "ip daddr": (1, 16, 4),
+    "arp saddr ether": (1, 8, 6),
+    "arp saddr ip": (1, 14, 4),
+    "tcp dport": (2, 2, 2),
+    "icmp type": (2, 0, 1),
+}
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
+
+
+class Part(NamedTuple):
+    """A piece of a rule."""
+
+    text: str
+    data: bytes
+
+
+class Rule(NamedTuple):
+    text: str
+    data: bytes  # NFTA_RULE_EXPRESSIONS' content
+
+
+def rule(*parts: Part) -> Rule:
+    return Rule(" ".join(part.text for part in parts), b"".join(part.data for part in parts))
+
+
+# ------------------------------------------------------------------------------------- values
+
+
+def ifname(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
+
+
+def ip4(address: str) -> bytes:
+    return socket.inet_aton(address)
+
+
+def mac(address: str) -> bytes:
+    return bytes.fromhex(address.replace(":", ""))
+
+
+def network(cidr: str) -> tuple[bytes, bytes]:
+    """First and last address; ValueError if it is no IPv4 network."""
+    try:
+        net = ipaddress.IPv4Network(cidr, strict=False)
+    except ValueError as error:
+        raise ValueError(f"{cidr!r} is not an IPv4 network ({error})") from None
+    return net[0].packed, net[-1].packed
+
+
+# ------------------------------------------------------------------------------------- loads and matches
+
+
+def _expr(name: str, *attributes: bytes) -> bytes:
+    return nest(1, text(1, name), nest(2, *attributes))
+
+
+def load_meta(key: str, register: int = 1) -> bytes:
+    return _expr("meta", u32(1, register), u32(2, _META[key]))
+
+
+def load_ct(key: str, register: int = 1, direction: int | None = None) -> bytes:
+    return _expr("ct", u32(1, register), u32(2, _CT[key]), u8(3, direction) if direction is not None else b"")
+
+
+def load_payload(key: str, register: int = 1) -> bytes:
+    base, offset, length = _PAYLOAD[key]
+    return _expr("payload", u32(1, register), u32(2, base), u32(3, offset), u32(4, length))
+
+
+def _compare(value: bytes, operator: int = 0) -> bytes:
+    return _expr("cmp", u32(1, 1), u32(2, operator), nest(3, attr(1, value)))
+
+
+def _range(low: bytes, high: bytes) -> bytes:
+    return _expr("range", u32(1, 1), u32(2, 0), nest(3, attr(1, low)), nest(4, attr(1, high)))
+
+
+def _any_bit(bits: int) -> bytes:
+    mask = struct.pack("=I", bits)
+    masked = _expr("bitwise", u32(1, 1), u32(2, 1), u32(3, 4), nest(4, attr(1, mask)), nest(5, attr(1, bytes(4))))
+    return masked + _compare(bytes(4), operator=1)
+
+
+def lookup(set_name: str, register: int = 1, *, inverted: bool = False, verdict: bool = False) -> bytes:
+    to = u32(3, 0) if verdict else b""
+    return _expr("lookup", text(1, set_name), u32(2, register), to, u32(5, 1) if inverted else b"")
+
+
+def state(*names: str) -> Part:
+    """`ct state established,related`"""
+    known = {"invalid": INVALID, "established": ESTABLISHED, "related": RELATED, "new": NEW}
+    return Part(f"ct state {','.join(names)}", load_ct("state") + _any_bit(sum(known[name] for name in names)))
+
+
+def direction(which: int) -> Part:
+    return Part(f"ct direction {'reply' if which else 'original'}", load_ct("direction") + _compare(bytes([which])))
+
+
+def flow_mark(value: int) -> Part:
+    return Part(f"ct mark {value:#010x}", load_ct("mark") + _compare(struct.pack("=I", value)))
+
+
+def set_packet_mark(value: int) -> Part:
+    load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", value))))
+    return Part(f"meta mark set {value:#010x}", load + _expr("meta", u32(2, _META["mark"]), u32(3, 1)))
+
+
+def set_flow_mark_from_packet() -> Part:
+    return Part("ct mark set meta mark", load_meta("mark") + _expr("ct", u32(2, _CT["mark"]), u32(4, 1)))
+
+
+def group(key: str, number: int, *, equal: bool = True) -> Part:
+    """`iifgroup 100`, `oifgroup != 100`"""
+    value = struct.pack("=I", number)
+    return Part(f"{key} {'' if equal else '!= '}{number}", load_meta(key) + _compare(value, 0 if equal else 1))
+
+
+def interface(key: str, name: str, *, equal: bool = True) -> Part:
+    """`iifname "lo"`; a trailing `*` stands for any rest."""
+    raw = name[:-1].encode() if name.endswith("*") else ifname(name)
+    return Part(f'{key} {"" if equal else "!= "}"{name}"', load_meta(key) + _compare(raw, 0 if equal else 1))
+
+
+def interface_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
+    return Part(f"{key} {'!= ' if inverted else ''}@{set_name}", load_meta(key) + lookup(set_name, inverted=inverted))
+
+
+def dispatch(key: str, map_name: str) -> Part:
+    """`iifname vmap @map`"""
+    return Part(f"{key} vmap @{map_name}", load_meta(key) + lookup(map_name, verdict=True))
+
+
+def ipv4(*, equal: bool = True) -> Part:
+    return Part(
+        f"meta nfproto {'' if equal else '!= '}ipv4",
+        load_meta("nfproto") + _compare(bytes([NFPROTO_IPV4]), 0 if equal else 1),
+    )
+
+
+def protocol(name: str) -> Part:
+    return Part(f"meta l4proto {name}", load_meta("l4proto") + _compare(bytes([PROTOCOLS[name]])))
+
+
+def header(key: str, value: bytes, shown: str) -> Part:
+    return Part(f"{key} {shown}", load_payload(key) + _compare(value))
+
+
+def header_within(key: str, cidr: str) -> Part:
+    return Part(f"{key} {cidr}", load_payload(key) + _range(*network(cidr)))
+
+
+def header_in(key: str, set_name: str) -> Part:
+    return Part(f"{key} @{set_name}", load_payload(key) + lookup(set_name))
+
+
+def original_address(key: str, cidr: str) -> Part:
+    """`ct original ip saddr 10.0.0.0/8`: what the flow's first packet had, whichever way this packet goes."""
+    low, high = network(cidr)
+    match = _compare(low) if low == high else _range(low, high)
+    return Part(f"ct original {key} {cidr}", load_ct(key, direction=ORIGINAL) + match)
+
+
+def original_address_in(key: str, set_name: str) -> Part:
+    return Part(f"ct original {key} @{set_name}", load_ct(key, direction=ORIGINAL) + lookup(set_name))
+
+
+def original_port(low: int, high: int) -> Part:
+    first, last = struct.pack("!H", low), struct.pack("!H", high)
+    match = _compare(first) if low == high else _range(first, last)
+    shown = str(low) if low == high else f"{low}-{high}"
+    return Part(f"ct original proto-dst {shown}", load_ct("proto-dst", direction=ORIGINAL) + match)
+
+
+def tuple_in(key: str, set_name: str) -> Part:
+    """Peer address, protocol and port of the flow's first packet in an interval set."""
+    data = (
+        load_ct(key, 8, direction=ORIGINAL)
+        + load_meta("l4proto", 9)
+        + load_ct("proto-dst", 10, direction=ORIGINAL)
+        + lookup(set_name)
+    )
+    return Part(f"ct original {key} . meta l4proto . ct original proto-dst @{set_name}", data)
+
+
+def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
+    """The interface with the sender's two addresses is not in the set."""
+    data = (
+        load_meta("iifname", 8)
+        + load_payload(link_key, 12)
+        + load_payload(address_key, 14)
+        + lookup(set_name, inverted=True)
+    )
+    return Part(f"iifname . {link_key} . {address_key} != @{set_name}", data)
+
+
+# ------------------------------------------------------------------------------------- statements
+
+
+def counter() -> Part:
+    return Part("counter", _expr("counter", attr(1, bytes(8)), attr(2, bytes(8))))
+
+
+def _verdict(code: int, chain: str = "") -> bytes:
+    return nest(2, nest(2, u32(1, code), text(2, chain) if chain else b""))
+
+
+def accept() -> Part:
+    return Part("accept", _expr("immediate", u32(1, 0), _verdict(_ACCEPT)))
+
+
+def drop() -> Part:
+    return Part("drop", _expr("immediate", u32(1, 0), _verdict(_DROP)))
+
+
+def jump(chain: str) -> Part:
+    return Part(f"jump {chain}", _expr("immediate", u32(1, 0), _verdict(_JUMP, chain)))
+
+
+def masquerade() -> Part:
+    return Part("masquerade", _expr("masq"))
+
+
+# ------------------------------------------------------------------------------------- set elements
+
+
+class Element(NamedTuple):
+    text: str
+    data: bytes  # NFTA_LIST_ELEM
+
+
+def _element(key: bytes, *more: bytes) -> bytes:
+    return nest(1, nest(1, attr(1, key)), *more)
+
+
+@lru_cache(1 << 16)
+def address_element(address: str) -> Element:
+    return Element(address, _element(ip4(address)))
+
+
+@lru_cache(1 << 14)
+def interface_element(name: str) -> Element:
+    return Element(f'"{name}"', _element(ifname(name)))
+
+
+@lru_cache(1 << 14)
+def goto_element(name: str, chain: str) -> Element:
+    return Element(f'"{name}" : goto {chain}', _element(ifname(name), _verdict(_GOTO, chain)))
+
+
+@lru_cache(1 << 14)
+def sender_element(name: str, ether: str, address: str) -> Element:
+    key = ifname(name) + mac(ether) + b"\0\0" + ip4(address)
+    return Element(f'"{name}" . {ether} . {address}', _element(key))
+
+
+def interval_element(low: tuple[int, int, int], high: tuple[int, int, int]) -> Element:
+    """Ranges of (address, protocol, port), ends included."""
+    first, last = (struct.pack("!IB3xH2x", *end) for end in (low, high))
+    addresses = f"{ipaddress.IPv4Address(low[0])}-{ipaddress.IPv4Address(high[0])}"
+    return Element(
+        f"{addresses} . {low[1]}-{high[1]} . {low[2]}-{high[2]}",
+        _element(first, nest(10, attr(1, last))),
+    )

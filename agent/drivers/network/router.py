@@ -1,0 +1,143 @@
+"""A VPC's router: what is in its namespace, and the filter that guards it (SPEC N1, N2)."""
+
+from __future__ import annotations
+
+import socket
+
+from agent.core.errors import DriverError
+from agent.core.specs import FilterSpec, PortSpec, VpcSpec
+from agent.drivers.network import filter as vpc_filter
+from agent.drivers.network import links, netns
+from agent.drivers.network.expressions import NFPROTO_INET
+from agent.drivers.network.filter import METADATA_ADDRESS, PORT_GROUP
+from agent.drivers.network.tables import KernelTables
+
+ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
+_PERMANENT = 0x80  # neighbour state
+_LINK_SCOPE = 253
+
+_NAMESPACE_SYSCTLS: dict[str, str | int] = {
+    "ipv6/conf/all/disable_ipv6": 1,
+    "ipv6/conf/default/disable_ipv6": 1,
+    "ipv4/ip_forward": 1,
+    "ipv4/conf/all/rp_filter": 1,
+    "ipv4/conf/default/rp_filter": 1,
+    "ipv4/conf/all/accept_redirects": 0,
+    "ipv4/conf/default/accept_redirects": 0,
+    "ipv4/conf/all/send_redirects": 0,
+    "ipv4/conf/default/send_redirects": 0,
+    "ipv4/conf/all/accept_source_route": 0,
+    "ipv4/conf/default/accept_source_route": 0,
+    "ipv4/icmp_echo_ignore_broadcasts": 1,
+}
+# Exists only once something tracks connections. 1 would let the next packet of a flow that was cut make it anew.
+_TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0}
+
+
+class Router:
+    """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
+
+    def __init__(self, namespace: str, uplink: str | None) -> None:
+        """`uplink` is the interface that leads out, if guests may go out."""
+        self.namespace = netns.Namespace(namespace)
+        try:
+            self._tables = self.namespace.run(KernelTables)
+        except BaseException:
+            self.namespace.close()
+            raise
+        self._uplink = uplink
+        self._spec: FilterSpec | None = None  # applied last
+
+    def close(self) -> None:
+        """Let go of the namespace; it goes on working."""
+        self._tables.close()
+        self.namespace.close()
+
+    # --------------------------------------------------------------------------------- the router itself
+
+    def ensure(self, spec: VpcSpec) -> None:
+        """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
+        if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
+            self._tables.forget()
+            self.apply(self._spec or FilterSpec(spec.vpc_id))
+        self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
+        self.namespace.run(lambda: self._ensure_addresses(spec))
+
+    def _ensure_addresses(self, spec: VpcSpec) -> None:
+        ip = self.namespace.ip
+        loopback = links.required(ip, "lo")
+        ip.link("set", index=loopback, state="up")
+        wanted = {*spec.gateways, METADATA_ADDRESS}
+        present = {address for address, _ in links.addresses(ip, loopback) if not address.startswith("127.")}
+        for address in sorted(wanted - present):
+            ip.addr("replace", index=loopback, address=address, prefixlen=32)
+        for address in sorted(present - wanted):
+            ip.addr("del", index=loopback, address=address, prefixlen=32)
+        # An address of the VPC that no port has leads nowhere, least of all out.
+        ip.route("replace", dst=spec.cidr, type="unreachable")
+
+    # --------------------------------------------------------------------------------- filter
+
+    def apply(self, spec: FilterSpec) -> None:
+        """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
+        self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
+        self._spec = spec
+
+    # --------------------------------------------------------------------------------- ports
+
+    def wire(self, port: PortSpec) -> None:
+        """Make the link `port.tap`, which is in the namespace, a routed one; up at the very end."""
+        self.namespace.run(lambda: self._wire(port))
+
+    def _wire(self, port: PortSpec) -> None:
+        ip = self.namespace.ip
+        index = links.index(ip, port.tap)
+        if index is None:
+            raise DriverError(f"link {port.tap} of {port.instance_id} is not in namespace {self.namespace.name}")
+        # libvirt gives a tap an address of its own choice when it opens it
+        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu, address=ROUTER_MAC)
+        self.namespace.sysctl(
+            {
+                f"ipv4/conf/{port.tap}/proxy_arp": 1,
+                f"ipv4/neigh/{port.tap}/proxy_delay": 0,
+                f"ipv4/conf/{port.tap}/rp_filter": 1,
+                f"ipv4/conf/{port.tap}/send_redirects": 0,
+            }
+        )
+        ip.link("set", index=index, state="up")
+        ip.route("replace", dst=f"{port.ip}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
+        ip.neigh("replace", dst=port.ip, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+
+    def ports(self) -> set[str]:
+        return self.namespace.run(
+            lambda: {link.name for link in links.all(self.namespace.ip) if link.group == PORT_GROUP}
+        )
+
+    # --------------------------------------------------------------------------------- sockets
+
+    def connect(self, address: str, port: int, timeout: float) -> socket.socket:
+        """A TCP connection from the gateway, which is the source address in the port's route.
+
+        Only making the socket is work for the namespace's thread; the waiting is the caller's.
+        """
+        connection = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        try:
+            connection.settimeout(timeout)
+            connection.connect((address, port))
+            connection.settimeout(None)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A listening TCP socket of the router."""
+        listener = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(128)
+        except BaseException:
+            listener.close()
+            raise
+        return listener

@@ -1,0 +1,72 @@
+"""Writing to the journal, in the transaction that also writes the wanted state."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from agent.core.ids import new_id
+from agent.jobs.model import KINDS
+from agent.store.schema import Job
+
+UNFINISHED = ("pending", "running", "undoing")
+
+
+def enqueue(
+    session: Session,
+    kind: str,
+    resource_id: str,
+    now: dt.datetime,
+    *,
+    lock: str | None = None,
+    account_id: str | None = None,
+    request_id: str = "",
+    data: dict[str, Any] | None = None,
+) -> Job:
+    """A new job of `kind` on `resource_id`; it runs once the transaction is committed and the runner woken.
+
+    Jobs with the same `lock` (by default the resource) run one after the other, in this order.
+    """
+    job = Job(
+        id=new_id("task"),
+        account_id=account_id,
+        kind=kind,
+        lock=lock or resource_id,
+        resource_id=resource_id,
+        state="pending",
+        step=0,
+        step_count=len(KINDS[kind].steps),
+        data=data or {},
+        progress=0,
+        message="",
+        failures=0,
+        request_id=request_id,
+        created_at=now,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def enqueue_sync(session: Session, vpc_id: str, now: dt.datetime, request_id: str = "") -> Job:
+    """The job that makes a VPC's router and filter as wanted; one that has not begun yet serves for all."""
+    waiting = session.scalar(
+        select(Job).where(Job.kind == "vpc.sync", Job.lock == vpc_id, Job.state == "pending").limit(1)
+    )
+    return waiting or enqueue(session, "vpc.sync", vpc_id, now, request_id=request_id)
+
+
+def busy(session: Session, lock: str) -> bool:
+    """Whether an unfinished job holds or waits for `lock`."""
+    found = session.scalar(select(Job.sequence).where(Job.lock == lock, Job.state.in_(UNFINISHED)).limit(1))
+    return found is not None
+
+
+def give_up_waiting(session: Session, lock: str, why: str, now: dt.datetime) -> None:
+    """End the jobs that wait for `lock` without having begun: what they were to work on is gone."""
+    session.execute(
+        update(Job).where(Job.lock == lock, Job.state == "pending").values(state="failed", message=why, finished_at=now)
+    )

@@ -1,0 +1,68 @@
+"""Building a public image from its recipe. `data`: image_id, file (the new layer's name), later also `old`."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from agent.jobs.model import Context, Finish, Kind, Step, register
+from agent.store.schema import Disk, Image, Job
+
+
+def drop_unused_layer(context: Context, file: str | None) -> None:
+    """Delete an image's layer once neither an image nor a disk needs it."""
+    if not file:
+        return
+    with context.store.read() as session:
+        used = session.scalar(select(Image.id).where(Image.file == file).limit(1)) or session.scalar(
+            select(Disk.id).where(or_(Disk.image_file == file)).limit(1)
+        )
+    if not used:
+        context.drivers.storage.delete_image(file)
+
+
+def _build(context: Context) -> None:
+    output = context.config.data_dir / "build" / f"{context.data['file']}.qcow2"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    context.drivers.builder.build(context.data["image_id"], output, context.report)
+
+
+def _install(context: Context) -> Finish:
+    storage, file = context.drivers.storage, context.data["file"]
+    output = context.config.data_dir / "build" / f"{file}.qcow2"
+    if output.exists():  # else a former try has moved it already
+        storage.install_image(file, output)
+    size_gib = -(-storage.virtual_size_bytes(storage.image_path(file)) // 2**30)
+
+    def finish(session: Session) -> None:
+        image = session.get_one(Image, context.resource_id)
+        context.data["old"] = image.file
+        image.file, image.size_gib, image.status = file, max(size_gib, image.size_gib), "Available"
+        image.created_at = context.clock.now()
+
+    return finish
+
+
+def _drop_old(context: Context) -> None:
+    drop_unused_layer(context, context.data.get("old"))
+
+
+def _discard(context: Context) -> None:
+    (context.config.data_dir / "build" / f"{context.data['file']}.qcow2").unlink(missing_ok=True)
+    drop_unused_layer(context, context.data["file"])
+
+
+def _failed(session: Session, job: Job, now: dt.datetime) -> None:
+    image = session.get_one(Image, job.resource_id)
+    image.status = "Available" if image.file else "CreateFailed"
+
+
+BUILD = register(
+    Kind(
+        "image.build",
+        (Step("build", _build, _discard), Step("install", _install, _discard), Step("drop old layer", _drop_old)),
+        failed=_failed,
+    )
+)

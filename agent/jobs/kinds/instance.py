@@ -1,0 +1,265 @@
+"""Jobs of an instance: create, start, stop, reboot, release, and settling one that stopped by itself.
+
+`boot` is one step on purpose: whatever it finds (nothing, a domain still paused, a domain whose QEMU died
+before it was wired) it leads to a running, wired domain, so repeating it is always right.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from agent.core import states
+from agent.core.specs import DomainInfo, DomainState, PortSpec
+from agent.jobs import journal, translate
+from agent.jobs.kinds.image import drop_unused_layer
+from agent.jobs.kinds.network import sync_filter, sync_router
+from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
+from agent.store.queries import forget_tags
+from agent.store.schema import Disk, GroupMembership, Instance, Job, NetworkInterface
+
+POLL_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 15.0  # a guest that is still booting ignores the power button
+
+
+def _is_off(info: DomainInfo | None) -> bool:
+    return info is None or info.state is DomainState.SHUT_OFF
+
+
+def _ports(context: Context) -> list[PortSpec]:
+    with context.store.read() as session:
+        instance = session.get_one(Instance, context.resource_id)
+        return [translate.port_spec(context.config, instance, i) for i in instance.interfaces]
+
+
+def _name(context: Context) -> str:
+    return translate.domain_name(context.config, context.resource_id)
+
+
+def _set(context: Context, **values: Any) -> Finish:
+    """A Finish that sets columns of the instance."""
+
+    def finish(session: Session) -> None:
+        instance = session.get_one(Instance, context.resource_id)
+        for name, value in values.items():
+            setattr(instance, name, value)
+
+    return finish
+
+
+# ------------------------------------------------------------------------------ steps upwards
+
+
+def _router(context: Context) -> None:
+    for port in _ports(context):
+        sync_router(context, port.vpc_id)
+
+
+def _filter(context: Context) -> None:
+    for port in _ports(context):
+        sync_filter(context, port.vpc_id)
+
+
+def _disks(context: Context) -> Finish:
+    storage = context.drivers.storage
+    with context.store.read() as session:
+        wanted = [
+            (disk.id, disk.size_gib, disk.image_file)
+            for disk in session.scalars(select(Disk).where(Disk.instance_id == context.resource_id))
+        ]
+    for disk_id, size_gib, image_file in wanted:
+        storage.create_disk(disk_id, size_gib, storage.image_path(image_file) if image_file else None)
+
+    def finish(session: Session) -> None:
+        for disk in session.get_one(Instance, context.resource_id).disks:
+            disk.status = "In_use"
+
+    return finish
+
+
+def _delete_disks(context: Context) -> None:
+    with context.store.read() as session:
+        ids = list(session.scalars(select(Disk.id).where(Disk.instance_id == context.resource_id)))
+    for disk_id in ids:
+        context.drivers.storage.delete_disk(disk_id)
+
+
+def _seed(context: Context) -> None:
+    with context.store.read() as session:
+        instance = session.get_one(Instance, context.resource_id)
+        spec = translate.seed_spec(context.config, session, instance)
+    context.drivers.seeds.write_seed(spec)
+
+
+def _delete_seed(context: Context) -> None:
+    context.drivers.seeds.delete_seed(context.resource_id)
+    context.config.console_log(context.resource_id).unlink(missing_ok=True)
+
+
+def _boot(context: Context) -> Finish:
+    drivers, ports = context.drivers, _ports(context)
+    if _is_off(drivers.hypervisor.info(_name(context))):
+        for port in ports:
+            drivers.network.remove_port(port.vpc_id, port.tap)
+            drivers.network.create_tap(port)
+        with context.store.read() as session:
+            instance = session.get_one(Instance, context.resource_id)
+            seed = drivers.seeds.seed_path(instance.id)
+            spec = translate.domain_spec(context.config, drivers, instance, seed)
+        spec.console_log.parent.mkdir(parents=True, exist_ok=True)
+        drivers.hypervisor.start_paused(spec)
+    for port in ports:
+        drivers.network.wire_port(port)
+    drivers.hypervisor.resume(_name(context))
+    now = context.clock.now()
+    return _set(context, status=states.RUNNING, status_reason="", power="on", started_at=now)
+
+
+def _unboot(context: Context) -> None:
+    context.drivers.hypervisor.destroy(_name(context))
+    context.drivers.hypervisor.undefine(_name(context))
+    _unplug_ports(context)
+
+
+# ------------------------------------------------------------------------------ steps downwards
+
+
+def _shutdown(context: Context) -> None:
+    """Ask the guest to power off, again and again, until it did or its grace time is over."""
+    hypervisor, waited = context.drivers.hypervisor, context.waited()
+    if context.data.get("force") or _is_off(hypervisor.info(_name(context))):
+        return
+    if waited >= context.data["grace_seconds"]:
+        return
+    if waited >= context.data.get("asked_at", -ASK_AGAIN_SECONDS) + ASK_AGAIN_SECONDS:
+        hypervisor.shutdown(_name(context))
+        context.data["asked_at"] = waited
+    raise NotYet(POLL_SECONDS, "waiting for the guest to power off")
+
+
+def _power_off(context: Context) -> None:
+    context.drivers.hypervisor.destroy(_name(context))
+
+
+def _unplug_ports(context: Context) -> None:
+    for port in _ports(context):
+        context.drivers.network.remove_port(port.vpc_id, port.tap)
+
+
+def _unplug_and_stop(context: Context) -> Finish:
+    _unplug_ports(context)
+    reason = context.data.get("reason", "")
+    if context.data.get("host_shutdown"):  # it shall run again when the host does (SPEC I14)
+        return _set(context, status=states.STOPPED, status_reason="the host is going down")
+    return _set(context, status=states.STOPPED, status_reason=reason, power="off")
+
+
+def _unplug_and_restart(context: Context) -> Finish:
+    _unplug_ports(context)
+    return _set(context, status=states.STARTING)
+
+
+def _undefine(context: Context) -> None:
+    context.drivers.hypervisor.undefine(_name(context))
+
+
+def _release_disks(context: Context) -> None:
+    with context.store.read() as session:
+        doomed = select(Disk).where(Disk.instance_id == context.resource_id, Disk.delete_with_instance)
+        disks = list(session.scalars(doomed))
+        context.data["layers"] = sorted({disk.image_file for disk in disks if disk.image_file})
+    for disk in disks:
+        context.drivers.storage.delete_disk(disk.id)
+
+
+def _forget(context: Context) -> Finish:
+    """The instance's rows go last: as long as anything of it exists, the store knows of it."""
+    _delete_seed(context)
+
+    def finish(session: Session) -> None:
+        _delete_rows(session, context.resource_id, context.clock.now())
+
+    return finish
+
+
+def _release_layers(context: Context) -> None:
+    for file in context.data.get("layers", []):
+        drop_unused_layer(context, file)
+
+
+def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_disks: bool = False) -> None:
+    """Forget an instance with its addresses and tags; its routers are told."""
+    instance = session.get_one(Instance, instance_id)
+    for disk in list(instance.disks):
+        if all_disks or disk.delete_with_instance:
+            forget_tags(session, "disk", [disk.id])
+            session.delete(disk)
+        else:
+            disk.instance_id, disk.device, disk.status = None, None, "Available"
+    for vpc_id in {interface.vpc_id for interface in instance.interfaces}:
+        journal.enqueue_sync(session, vpc_id, now)
+    interfaces = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance_id)
+    session.execute(delete(GroupMembership).where(GroupMembership.interface_id.in_(interfaces)))
+    session.execute(delete(NetworkInterface).where(NetworkInterface.instance_id == instance_id))
+    forget_tags(session, "instance", [instance_id])
+    journal.give_up_waiting(session, instance_id, "the instance is gone", now)
+    session.flush()
+    session.execute(delete(Instance).where(Instance.id == instance_id))
+
+
+# ------------------------------------------------------------------------------ kinds
+
+
+def _creation_failed(session: Session, job: Job, now: dt.datetime) -> None:
+    """Nothing is left of an instance that could not be made; the job keeps saying why."""
+    _delete_rows(session, job.resource_id, now, all_disks=True)
+
+
+def _start_failed(session: Session, job: Job, now: dt.datetime) -> None:
+    instance = session.get_one(Instance, job.resource_id)
+    instance.status, instance.status_reason, instance.power = states.STOPPED, job.message, "off"
+
+
+def _stop_failed(session: Session, job: Job, now: dt.datetime) -> None:
+    # The reconciler looks what really is; until then the instance counts as running, as it did before.
+    instance = session.get_one(Instance, job.resource_id)
+    instance.status, instance.status_reason = states.RUNNING, job.message
+
+
+def _created(context: Context) -> Finish:
+    return _set(context, status=states.STOPPED)
+
+
+MAKE = (Step("router", _router), Step("disks", _disks, _delete_disks), Step("seed", _seed, _delete_seed))
+BOOT = (Step("filter", _filter), Step("boot", _boot, _unboot))
+DOWN = (Step("shut down", _shutdown), Step("power off", _power_off))
+
+register(Kind("instance.create", (*MAKE, Step("ready", _created)), failed=_creation_failed))
+register(Kind("instance.run", (*MAKE, *BOOT), failed=_creation_failed))
+register(Kind("instance.start", (Step("router", _router), Step("seed", _seed), *BOOT), failed=_start_failed))
+register(Kind("instance.stop", (*DOWN, Step("unplug", _unplug_and_stop)), failed=_stop_failed))
+register(
+    Kind(
+        "instance.reboot",
+        (*DOWN, Step("unplug", _unplug_and_restart), Step("router", _router), Step("seed", _seed), *BOOT),
+        failed=_start_failed,
+    )
+)
+register(Kind("instance.settle", (Step("unplug", _unplug_and_stop),), patience=None))
+register(
+    Kind(
+        "instance.release",
+        (
+            Step("power off", _power_off),
+            Step("undefine", _undefine),
+            Step("unplug", _unplug_ports),
+            Step("disks", _release_disks),
+            Step("forget", _forget),
+            Step("layers", _release_layers),
+        ),
+        patience=None,
+    )
+)

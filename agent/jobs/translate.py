@@ -1,0 +1,85 @@
+"""Rows of the store into specs for drivers: pure, apart from reading what is related."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.config import Config
+from agent.core.addresses import gateway
+from agent.core.ids import body
+from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec
+from agent.jobs.model import Drivers
+from agent.store.schema import Disk, Instance, KeyPair, NetworkInterface, Vpc
+
+
+def domain_name(config: Config, instance_id: str) -> str:
+    return f"{config.prefix}-{instance_id}"
+
+
+def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path) -> DomainSpec:
+    """The guest as libvirt shall run it."""
+    return DomainSpec(
+        name=domain_name(config, instance.id),
+        instance_id=instance.id,
+        uuid=instance.uuid,
+        vcpus=instance.vcpus,
+        memory_mib=instance.memory_mib,
+        disks=tuple(_disk_spec(drivers, disk) for disk in instance.disks),
+        nics=tuple(NicSpec(tap=i.tap, mac=i.mac) for i in instance.interfaces),
+        seed=seed,
+        console_log=config.console_log(instance.id),
+        acceleration=drivers.hypervisor.acceleration().kind,
+    )
+
+
+def _disk_spec(drivers: Drivers, disk: Disk) -> DiskSpec:
+    # The API's name /dev/xvdb is the guest's /dev/vdb; guests should look for the serial (SPEC D2).
+    device = (disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", "vd")
+    return DiskSpec(path=drivers.storage.disk_path(disk.id), device=device, serial=body(disk.id))
+
+
+def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:
+    """What cloud-init shall find: identity, keys, password hash and the user's own data."""
+    keys: tuple[str, ...] = ()
+    if instance.key_pair_name:
+        found = select(KeyPair.public_key).where(
+            KeyPair.account_id == instance.account_id, KeyPair.name == instance.key_pair_name
+        )
+        keys = tuple(session.scalars(found))
+    return SeedSpec(
+        instance_id=instance.id,
+        host_name=instance.host_name,
+        public_keys=keys,
+        password_hash=instance.password_hash,
+        mac=instance.interfaces[0].mac,
+        user_data=instance.user_data,
+        region_id=config.region_id,
+        zone_id=instance.zone_id,
+    )
+
+
+def vpc_spec(vpc: Vpc) -> VpcSpec:
+    return VpcSpec(
+        vpc_id=vpc.id,
+        link=vpc.link,
+        cidr=vpc.cidr,
+        gateways=tuple(gateway(vswitch.cidr) for vswitch in vpc.vswitches),
+    )
+
+
+def port_spec(config: Config, instance: Instance, interface: NetworkInterface) -> PortSpec:
+    return PortSpec(
+        vpc_id=interface.vpc_id,
+        instance_id=instance.id,
+        tap=interface.tap,
+        mac=interface.mac,
+        ip=interface.ip,
+        prefix_length=ipaddress.IPv4Network(interface.vswitch.cidr).prefixlen,
+        gateway=gateway(interface.vswitch.cidr),
+        host_name=instance.host_name,
+        dns=config.dns,
+    )

@@ -1,0 +1,55 @@
+"""The security groups of a VPC as the filter that its router shall apply."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
+from agent.store.schema import NetworkInterface, SecurityGroup, SecurityGroupRule
+
+
+def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
+    """Every group of the VPC and every interface in it, whether its instance runs or not."""
+    groups = session.scalars(
+        select(SecurityGroup)
+        .where(SecurityGroup.vpc_id == vpc_id)
+        .order_by(SecurityGroup.id)
+        .options(selectinload(SecurityGroup.rules))
+    ).all()
+    interfaces = session.scalars(
+        select(NetworkInterface)
+        .where(NetworkInterface.vpc_id == vpc_id)
+        .order_by(NetworkInterface.id)
+        .options(selectinload(NetworkInterface.memberships))
+    )
+    return FilterSpec(
+        vpc_id=vpc_id,
+        rules={group.id: tuple(rule_spec(rule) for rule in group.rules) for group in groups},
+        members=tuple(
+            MemberSpec(
+                tap=interface.tap,
+                mac=interface.mac,
+                ips=(interface.ip,),
+                groups=tuple(membership.group_id for membership in interface.memberships),
+            )
+            for interface in interfaces
+        ),
+        isolated=frozenset(group.id for group in groups if not group.inner_access),
+    )
+
+
+def rule_spec(rule: SecurityGroupRule) -> RuleSpec:
+    """One row as the filter understands it; `10.1.2.3` is written as `10.1.2.3/32`."""
+    first, last = (int(port) for port in rule.port_range.split("/"))
+    return RuleSpec(
+        direction=Direction(rule.direction),
+        verdict=Verdict(rule.policy.lower()),
+        priority=rule.priority,
+        protocol=rule.protocol.lower(),
+        ports=None if first == -1 else (first, last),
+        cidr=str(ipaddress.IPv4Network(rule.peer_cidr)) if rule.peer_cidr is not None else None,
+        peer_group=rule.peer_group_id,
+    )

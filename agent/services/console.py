@@ -1,0 +1,54 @@
+"""An instance's serial output, and what is known of one that does not come up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from agent.core import states
+from agent.core.specs import PortEvent
+from agent.services.context import Caller
+from agent.store.schema import Instance, Job
+
+TAIL_BYTES = 64 * 1024
+
+
+def tail(caller: Caller, instance_id: str, limit_bytes: int = TAIL_BYTES) -> bytes:
+    """The last bytes of the instance's serial console, over all its starts."""
+    services = caller.services
+    return services.hypervisor.console_tail(services.config.console_log(instance_id), limit_bytes)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Where an instance hangs, as far as can be seen from outside."""
+
+    console: bytes
+    events: list[PortEvent]
+    jobs: list[Job]
+    advice: str
+
+
+def diagnose(caller: Caller, instance: Instance) -> Diagnosis:
+    """Last console lines, DHCP and metadata history, recent jobs, and what they say together."""
+    console = tail(caller, instance.id, 4096)
+    network = caller.services.network
+    events = [event for i in instance.interfaces for event in network.port_history(i.tap)]
+    recent = select(Job).where(Job.resource_id == instance.id).order_by(Job.sequence.desc()).limit(5)
+    jobs = list(caller.session.scalars(recent))
+    return Diagnosis(console, events, jobs, _advice(instance, console, events, jobs))
+
+
+def _advice(instance: Instance, console: bytes, events: list[PortEvent], jobs: list[Job]) -> str:
+    if instance.status != states.RUNNING:
+        why = instance.status_reason or (jobs[0].message if jobs else "")
+        return f"The instance is {instance.status}{f': {why}' if why else ''}."
+    if not console.strip():
+        return "The guest has written nothing to its serial console: it has not booted, or does not use ttyS0."
+    leased = any(event.what.startswith("DHCPACK") for event in events)
+    if not leased and any(event.what.startswith("DHCPDISCOVER") for event in events):
+        return "The guest asks for an address but does not take the answer: look at its console for network errors."
+    if not leased:
+        return "The guest has not asked for an address yet: it is still booting, or its network is not set up by DHCP."
+    return "The guest has its address: wait for its SSH server, or look at its console for what cloud-init says."

@@ -1,0 +1,61 @@
+"""What every service works with: who asks, in which transaction, and the agent's shared parts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from agent.config import Config
+from agent.core.clock import Clock
+from agent.core.instance_types import InstanceType
+from agent.core.protocols import Builder, Hypervisor, Network
+from agent.store.secrets import Sealer
+from agent.store.store import Store
+
+
+class Runner(Protocol):
+    """The job runner, as far as services may know it."""
+
+    def wake(self) -> None:
+        """Look for new jobs. Call after the commit."""
+
+    def wait(self, job_id: str, timeout: float) -> bool:
+        """Wait until the job has ended (well or badly); False on time-out."""
+
+
+class Tunnels(Protocol):
+    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
+        """A token for one stream over a websocket to what `dial` connects to; good for a few seconds."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
+
+    version: str
+    config: Config
+    clock: Clock
+    store: Store
+    sealer: Sealer
+    runner: Runner
+    hypervisor: Hypervisor
+    network: Network
+    builder: Builder
+    instance_types: dict[str, InstanceType]
+    tunnels: Tunnels
+    problems: Callable[[], list[str]]  # what is not right on this host, one line each
+    hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
+
+
+@dataclass(frozen=True)
+class Caller:
+    """On whose behalf a service acts, and where: one transaction of one request."""
+
+    session: Session
+    account_id: str
+    request_id: str
+    services: Services

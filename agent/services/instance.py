@@ -1,0 +1,305 @@
+"""Creating instances (SPEC I1): everything is checked and written in one transaction, a job does the rest."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+
+from agent.core import states, validate
+from agent.core.errors import InvalidParameter, MissingParameter, NoStock, NotFound
+from agent.core.ids import new_id
+from agent.core.instance_types import InstanceType
+from agent.jobs import journal
+from agent.services import capacity, quota, security_group, tag, vswitch
+from agent.services import image as images
+from agent.services import key_pair as key_pairs
+from agent.services.context import Caller
+from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
+
+MAX_USER_DATA_BYTES = 16 * 1024
+CATEGORIES = ("cloud", "cloud_efficiency", "cloud_ssd", "ephemeral", "ephemeral_ssd", "cloud_essd")
+SYSTEM_DISK_GIB = {"linux": (20, 500), "windows": (40, 500)}
+
+# `web-[1,3]` or `web-[1,3]-lab`: numbers from 1 on, with at least 3 digits.
+_SEQUENCE = re.compile(r"(?P<head>.*)\[(?P<first>[0-9]{0,6}),(?P<digits>[0-9]?)\](?P<tail>.*)\Z")
+
+
+@dataclass(frozen=True)
+class SystemDisk:
+    category: str = "cloud_efficiency"
+    size_gib: int | None = None
+    name: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What RunInstances and CreateInstance ask for; None and empty mean: the system chooses."""
+
+    image_id: str
+    instance_type: str
+    zone_id: str | None = None
+    vswitch_id: str | None = None
+    security_group_ids: tuple[str, ...] = ()
+    private_ip: str | None = None
+    name: str = ""
+    unique_suffix: bool = False
+    host_name: str = ""
+    description: str = ""
+    system_disk: SystemDisk = field(default_factory=SystemDisk)
+    key_pair_name: str = ""
+    password: str = ""
+    user_data: bytes = b""
+    deletion_protection: bool = False
+    tags: tuple[tuple[str, str], ...] = ()
+    amount: int = 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A request with every choice made and every reference resolved."""
+
+    image: Image
+    type: InstanceType
+    vswitch: VSwitch
+    groups: list[SecurityGroup]
+    disk_gib: int
+    password_hash: str | None
+
+
+def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
+    """Create `request.amount` instances, all or none; with `start` they run at once.
+
+    Raises the public error of the first thing that is wrong; nothing is written then.
+    """
+    plan = _plan(caller, request)
+    if start:
+        capacity.check_room(caller, plan.type.vcpus * request.amount, plan.type.memory_mib * request.amount)
+    made = []
+    for number in range(request.amount):
+        made.append(_create_one(caller, request, plan, number, start))
+    for instance in made:
+        kind = "instance.run" if start else "instance.create"
+        journal.enqueue(
+            caller.session,
+            kind,
+            instance.id,
+            caller.services.clock.now(),
+            account_id=caller.account_id,
+            request_id=caller.request_id,
+        )
+    return made
+
+
+def _plan(caller: Caller, request: Request) -> _Plan:
+    services = caller.services
+    _check_texts(request)
+    image = images.get_usable(caller, request.image_id)
+    type_ = services.instance_types.get(request.instance_type)
+    if type_ is None:
+        known = ", ".join(sorted(services.instance_types))
+        raise InvalidParameter(
+            "InstanceType",
+            request.instance_type,
+            f"known types are {known}.",
+            code="InvalidInstanceType.ValueNotSupported",
+        )
+    if image.architecture == "i386" and type_.memory_mib >= 4096:
+        raise InvalidParameter(
+            "InstanceType",
+            type_.id,
+            "32-bit images need a type with less than 4 GiB of memory.",
+            code="InvalidInstanceType.ValueNotSupported",
+        )
+    network = _network(caller, request)
+    groups = _groups(caller, request, network)
+    if request.key_pair_name:
+        key_pairs.get_usable(caller, request.key_pair_name)
+    _check_quotas(caller, request.amount)
+    if type_.gpu_amount:
+        raise NoStock(f'The instance type "{type_.id}" needs a GPU ({type_.gpu_spec}); this host has none to give.')
+    return _Plan(
+        image=image,
+        type=type_,
+        vswitch=network,
+        groups=groups,
+        disk_gib=_disk_size(caller, request, image),
+        # A key pair switches password login off (SPEC K3), so a password given beside it is checked and dropped.
+        password_hash=services.hash_password(request.password)
+        if request.password and not request.key_pair_name
+        else None,
+    )
+
+
+def _check_texts(request: Request) -> None:
+    if request.name:
+        validate.name("InstanceName", _names(request, "i-x")[0], code="InvalidInstanceName.Malformed")
+    validate.description("Description", request.description, code="InvalidDescription.Malformed")
+    if request.host_name:
+        validate.host_name("HostName", request.host_name)
+    if request.password:
+        validate.password("Password", request.password)
+    if len(request.user_data) > MAX_USER_DATA_BYTES:
+        raise InvalidParameter(
+            "UserData",
+            f"{len(request.user_data)} bytes",
+            f"at most {MAX_USER_DATA_BYTES} bytes before encoding.",
+            code="InvalidUserData.SizeExceeded",
+        )
+    disk = request.system_disk
+    if disk.category not in CATEGORIES:
+        raise InvalidParameter(
+            "SystemDisk.Category",
+            disk.category,
+            f"it must be one of {', '.join(CATEGORIES)}.",
+            code="InvalidSystemDiskCategory.ValueNotSupported",
+        )
+    if disk.name:
+        validate.name("SystemDisk.DiskName", disk.name, code="InvalidDiskName.Malformed")
+    validate.description("SystemDisk.Description", disk.description, code="InvalidDiskDescription.Malformed")
+
+
+def _network(caller: Caller, request: Request) -> VSwitch:
+    network = vswitch.get_vswitch(caller, request.vswitch_id) if request.vswitch_id else _default_vswitch(caller)
+    if request.zone_id and request.zone_id != network.zone_id:
+        raise InvalidParameter(
+            "ZoneId",
+            request.zone_id,
+            f"the VSwitch {network.id} is in zone {network.zone_id}.",
+            code="InvalidParameter.Conflict"
+            if request.zone_id == caller.services.config.zone_id
+            else "InvalidZoneId.NotFound",
+        )
+    if request.private_ip and request.amount > 1:
+        raise InvalidParameter(
+            "PrivateIpAddress",
+            request.private_ip,
+            "one address cannot serve several instances.",
+            code="InvalidParameter.Conflict",
+        )
+    return network
+
+
+def _default_vswitch(caller: Caller) -> VSwitch:
+    """The account's default VSwitch, or its only one."""
+    own = list(caller.session.scalars(vswitch.find_vswitches(caller)))
+    default = [found for found in own if found.is_default] or own
+    if len(default) != 1:
+        raise MissingParameter("VSwitchId")
+    return default[0]
+
+
+def _groups(caller: Caller, request: Request, network: VSwitch) -> list[SecurityGroup]:
+    if request.security_group_ids:
+        ids = list(request.security_group_ids)
+        return security_group.check_groups(caller, network.vpc_id, ids, instances=request.amount)
+    return [security_group.default_group(caller, network.vpc)]
+
+
+def _check_quotas(caller: Caller, amount: int) -> None:
+    owned = select(func.count()).select_from(Instance).where(Instance.account_id == caller.account_id)
+    quota.check(caller, "instances", caller.session.scalar(owned) or 0, amount)
+    disks = select(func.count()).select_from(Disk).where(Disk.account_id == caller.account_id)
+    quota.check(caller, "disks", caller.session.scalar(disks) or 0, amount)
+
+
+def _disk_size(caller: Caller, request: Request, image: Image) -> int:
+    low, high = SYSTEM_DISK_GIB[image.os_type]
+    low = max(image.size_gib, caller.services.config.minimum_disk_gib.get("system", low))
+    size = request.system_disk.size_gib or low
+    if not low <= size <= max(high, low):
+        raise InvalidParameter(
+            "SystemDisk.Size",
+            size,
+            f"{low}-{high} GiB are possible with the image {image.id}.",
+            code="InvalidSystemDiskSize.ValueNotSupported"
+            if size > high
+            else "InvalidSystemDiskSize.LessThanImageSize",
+        )
+    return size
+
+
+def _names(request: Request, instance_id: str) -> list[str]:
+    """The name of each instance: numbered by a `[first,digits]` in it or by UniqueSuffix, else all alike."""
+    match = _SEQUENCE.match(request.name)
+    if match:
+        first, digits = int(match["first"] or 0), int(match["digits"] or 3)
+        return [f"{match['head']}{first + n:0{digits}d}{match['tail']}" for n in range(request.amount)]
+    if request.unique_suffix and request.amount > 1 and request.name:
+        return [f"{request.name}{n + 1:03d}" for n in range(request.amount)]
+    return [request.name or instance_id] * request.amount
+
+
+def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, start: bool) -> Instance:
+    session, now = caller.session, caller.services.clock.now()
+    instance_id = new_id("instance")
+    instance = Instance(
+        id=instance_id,
+        account_id=caller.account_id,
+        uuid=str(uuid.uuid4()),
+        name=_names(request, instance_id)[number],
+        description=request.description,
+        host_name=_host_name(request, instance_id, number),
+        zone_id=plan.vswitch.zone_id,
+        instance_type=plan.type.id,
+        vcpus=plan.type.vcpus,
+        memory_mib=plan.type.memory_mib,
+        image_id=plan.image.id,
+        os_type=plan.image.os_type,
+        os_name=plan.image.os_name,
+        key_pair_name=request.key_pair_name or None,
+        password_hash=plan.password_hash,
+        user_data=request.user_data,
+        deletion_protection=request.deletion_protection,
+        status=states.PENDING,
+        power="on" if start else "off",
+        created_at=now,
+    )
+    session.add(instance)
+    session.flush()
+    address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
+    vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
+    session.add(_system_disk(caller, request, plan, instance))
+    tag.set_tags(caller, "instance", instance_id, list(request.tags))
+    session.flush()
+    return instance
+
+
+def _host_name(request: Request, instance_id: str, number: int) -> str:
+    if not request.host_name:
+        return instance_id
+    return f"{request.host_name}{number + 1:03d}" if request.unique_suffix and request.amount > 1 else request.host_name
+
+
+def _system_disk(caller: Caller, request: Request, plan: _Plan, instance: Instance) -> Disk:
+    now = caller.services.clock.now()
+    return Disk(
+        id=new_id("disk"),
+        account_id=caller.account_id,
+        instance_id=instance.id,
+        zone_id=instance.zone_id,
+        name=request.system_disk.name,
+        description=request.system_disk.description,
+        kind="system",
+        category=request.system_disk.category,
+        size_gib=plan.disk_gib,
+        device="/dev/xvda",
+        status="Creating",
+        image_id=plan.image.id,
+        image_file=plan.image.file,
+        delete_with_instance=True,
+        delete_auto_snapshot=True,
+        created_at=now,
+        attached_at=now,
+    )
+
+
+def get(caller: Caller, instance_id: str) -> Instance:
+    """The caller's instance; raises NotFound for anything else, also for one that is being released."""
+    found = caller.session.get(Instance, instance_id)
+    if found is None or found.account_id != caller.account_id or found.releasing:
+        raise NotFound("InvalidInstanceId.NotFound", "InstanceId", instance_id)
+    return found

@@ -1,0 +1,70 @@
+"""Finding instances (SPEC I3, G4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select
+
+from agent.services import tag
+from agent.services.context import Caller
+from agent.services.matching import like
+from agent.store.schema import GroupMembership, Instance, NetworkInterface
+
+
+@dataclass(frozen=True)
+class Filters:
+    """None and empty: do not filter by it. Names may hold `*`."""
+
+    ids: list[str] | None = None
+    name: str = ""
+    status: str = ""
+    image_id: str = ""
+    instance_type: str = ""
+    family: str = ""
+    key_pair_name: str = ""
+    zone_id: str = ""
+    vpc_id: str = ""
+    vswitch_id: str = ""
+    security_group_id: str = ""
+    private_ips: list[str] | None = None
+    tags: tuple[tuple[str, str | None], ...] = ()
+
+
+def find(caller: Caller, filters: Filters) -> Select[Instance]:
+    """The caller's instances, newest first."""
+    query = select(Instance).where(Instance.account_id == caller.account_id, Instance.releasing.is_(False))
+    if filters.ids is not None:
+        query = query.where(Instance.id.in_(filters.ids))
+    if filters.name:
+        query = query.where(like(Instance.name, filters.name))
+    if filters.family:
+        types = [t.id for t in caller.services.instance_types.values() if t.family == filters.family]
+        query = query.where(Instance.instance_type.in_(types))
+    exact = {
+        Instance.status: filters.status,
+        Instance.image_id: filters.image_id,
+        Instance.instance_type: filters.instance_type,
+        Instance.key_pair_name: filters.key_pair_name,
+        Instance.zone_id: filters.zone_id,
+    }
+    for column, value in exact.items():
+        if value:
+            query = query.where(column == value)
+    query = _by_network(query, filters)
+    query = tag.filter_by_tags(query, "instance", Instance.id, list(filters.tags))
+    return query.order_by(Instance.created_at.desc(), Instance.id)
+
+
+def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:
+    interfaces = select(NetworkInterface.instance_id)
+    if filters.vpc_id:
+        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vpc_id == filters.vpc_id)))
+    if filters.vswitch_id:
+        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vswitch_id == filters.vswitch_id)))
+    if filters.private_ips is not None:
+        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.ip.in_(filters.private_ips))))
+    if filters.security_group_id:
+        member = interfaces.join(GroupMembership).where(GroupMembership.group_id == filters.security_group_id)
+        query = query.where(Instance.id.in_(member))
+    return query

@@ -1,0 +1,5 @@
+"""`python -m ecsctl`."""
+
+from ecsctl.main import main
+
+main()

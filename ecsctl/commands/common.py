@@ -1,0 +1,52 @@
+"""Small things several commands need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from ecsctl.errors import UsageFault
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def wait_options(default_timeout: int) -> Decorator:
+    """`--wait/--no-wait` and `--timeout` (seconds)."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=default_timeout,
+            show_default=True,
+            metavar="SECONDS",
+            help="Longest wait.",
+        )(function)
+        return click.option(
+            "--wait/--no-wait", default=True, show_default=True, help="Wait until it is done, or return at once."
+        )(function)
+
+    return decorate
+
+
+def parse_tags(texts: Sequence[str]) -> dict[str, str | None]:
+    """`KEY=VALUE` or `KEY` each; UsageFault for one without a key."""
+    tags: dict[str, str | None] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise UsageFault(f"tag {text!r} must be KEY=VALUE")
+        tags[key] = value if equals else None
+    return tags
+
+
+def tag_filter(tags: dict[str, str | None]) -> list[dict[str, str | None]]:
+    """The Tag.N parameters; a tag without a value stands for any value in a filter."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def tag_values(texts: Sequence[str]) -> list[dict[str, str | None]]:
+    """The Tag.N parameters of something that is created."""
+    return [{"Key": key, "Value": value or ""} for key, value in parse_tags(texts).items()]

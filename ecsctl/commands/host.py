@@ -1,0 +1,73 @@
+"""`ecsctl host`."""
+
+from __future__ import annotations
+
+import click
+
+from ecsctl.cli import App, LazyGroup, command
+from ecsctl.client import OWN, unwrap
+from ecsctl.commands.common import wait_options
+from ecsctl.output import Column, Row, View, at
+from ecsctl.waiting import wait_job
+
+_TIMEOUT = 600
+
+
+def _of(used: str, total: str, unit: str, scale: float = 1) -> str:
+    return f"{float(used) / scale:.4g} of {float(total) / scale:.4g} {unit}".strip()
+
+
+def _acceleration(item: Row) -> str:
+    return f"{at(item, 'Acceleration.Kind')} ({at(item, 'Acceleration.Reason')})"
+
+
+VIEW = View(
+    columns=(
+        Column("HOST", "HostName"),
+        Column("VERSION", "Version"),
+        Column("REGION", "RegionId"),
+        Column("ZONE", "ZoneId"),
+        Column("ACCELERATION", _acceleration),
+        Column("HYPERVISOR", "Hypervisor"),
+        Column("UPLINK", "Uplink"),
+        Column("CPU", lambda i: _of(at(i, "Cpu.Allocated"), at(i, "Cpu.Total"), "allocated")),
+        Column("MEMORY", lambda i: _of(at(i, "Memory.AllocatedMiB"), at(i, "Memory.TotalMiB"), "GiB allocated", 1024)),
+        Column("MEMORY FREE", lambda i: f"{at(i, 'Memory.AvailableMiB') / 1024:.4g} GiB"),
+        Column(
+            "DISK FREE",
+            lambda i: _of(at(i, "Disk.AvailableBytes"), at(i, "Disk.TotalBytes"), "GiB", 2**30),
+        ),
+        Column("INSTANCES", lambda i: f"{at(i, 'Instances.Running')} running, {at(i, 'Instances.Total')} in all"),
+    ),
+    name=("HostName",),
+)
+
+
+@command("show")
+def show(app: App) -> None:
+    """Show capacity, and which acceleration is used and why."""
+    app.emit_item(app.client.call("DescribeHost", OWN)["Host"], VIEW)
+
+
+@command("stop-instances")
+@click.option("--grace", type=click.IntRange(min=0), default=90, show_default=True, metavar="SECONDS")
+@wait_options(_TIMEOUT)
+def stop_instances(app: App, grace: int, wait: bool, timeout: float) -> None:
+    """Stop every running guest because the host goes down; they start again at its next boot."""
+    answer = app.client.call("StopHostInstances", OWN, GraceSeconds=grace)
+    jobs = unwrap(answer, "JobIds.JobId")
+    for number, job_id in enumerate(jobs, 1):
+        if wait:
+            wait_job(app.client, str(job_id), f"stop of instance {number} of {len(jobs)}", timeout)
+        else:
+            click.echo(str(job_id))
+
+
+host = LazyGroup(
+    "host",
+    help="The machine itself.",
+    lazy={
+        "show": (__name__, "show", "Show capacity and acceleration."),
+        "stop-instances": (__name__, "stop_instances", "Stop every guest because the host goes down."),
+    },
+)

@@ -1,0 +1,30 @@
+"""`ecsctl instance`: the group; its commands live in the modules beside."""
+
+from __future__ import annotations
+
+import click
+
+from ecsctl.cli import LazyGroup
+
+_HERE = "ecsctl.commands"
+
+_COMMANDS = {
+    "create": (f"{_HERE}.instance_create", "create", "Create instances."),
+    "ls": (f"{_HERE}.instance_list", "ls", "List instances."),
+    "show": (f"{_HERE}.instance_list", "show", "Show one instance."),
+    "start": (f"{_HERE}.instance_power", "start", "Start instances."),
+    "stop": (f"{_HERE}.instance_power", "stop", "Stop instances."),
+    "reboot": (f"{_HERE}.instance_power", "reboot", "Restart instances: shutdown and a new start."),
+    "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
+    "wait": (f"{_HERE}.instance_wait", "wait", "Wait until an instance runs, is stopped or answers SSH."),
+    "diagnose": (f"{_HERE}.instance_wait", "diagnose", "Say where an instance hangs."),
+    "console-output": (f"{_HERE}.instance_wait", "console_output", "Print the last output of the serial console."),
+    "ssh": (f"{_HERE}.instance_login", "ssh", "Log in, or run a command, through the agent."),
+    "cp": (f"{_HERE}.instance_login", "cp", "Copy files from and to an instance."),
+    "dial": (f"{_HERE}.instance_login", "dial", ""),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def instance() -> None:
+    """Virtual machines."""

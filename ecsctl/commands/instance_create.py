@@ -1,0 +1,218 @@
+"""`ecsctl instance create`.
+
+Works for a caller who may only describe, create, start, stop and delete instances (SPEC R4): defaults that cannot
+be looked up are left to the agent, and without the right to RunInstances it is CreateInstance and StartInstance.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ecsctl.cli import App, command
+from ecsctl.client import Client, Json, client_token
+from ecsctl.commands.common import tag_values, wait_options
+from ecsctl.commands.instance_defaults import fill_defaults
+from ecsctl.commands.instance_list import VIEW
+from ecsctl.completion import names, values
+from ecsctl.errors import ApiError, CliError, UsageFault
+from ecsctl.output import name_of
+from ecsctl.waiting import describe_ids, state_goal, wait_instances
+
+DEFAULT_IMAGE, DEFAULT_TYPE = "debian_12_x64", "ecs.s1.small"
+_USER_DATA_LIMIT = 16 * 1024  # bytes before encoding (SPEC I11)
+_TIMEOUT = 900
+
+
+@command("create")
+@click.argument("name")
+@click.option("--image", default=DEFAULT_IMAGE, show_default=True, metavar="NAME", shell_complete=names("image"))
+@click.option(
+    "--type",
+    "instance_type",
+    default=DEFAULT_TYPE,
+    show_default=True,
+    metavar="TYPE",
+    shell_complete=values("DescribeInstanceTypes", "InstanceTypes.InstanceType", "InstanceTypeId"),
+)
+@click.option("--key-pair", metavar="NAME", help="Who may log in as root.", shell_complete=names("key-pair"))
+@click.option("--password", "ask_password", is_flag=True, help="Ask for a root password.")
+@click.option("--password-stdin", is_flag=True, help="Read the root password from the first line of stdin.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="Read it from the first line of a file.")
+@click.option("--vpc", metavar="NAME", help="Default: the default VPC.", shell_complete=names("vpc"))
+@click.option(
+    "--vswitch", metavar="NAME", help="Default: the default one, or the only one.", shell_complete=names("vswitch")
+)
+@click.option(
+    "--security-group",
+    "security_groups",
+    multiple=True,
+    metavar="NAME",
+    help="Default: the VPC's default one, or the only one. Up to 5.",
+    shell_complete=names("security-group"),
+)
+@click.option("--zone", metavar="ID", shell_complete=values("DescribeZones", "Zones.Zone", "ZoneId"))
+@click.option("--private-ip", metavar="ADDRESS", help="Default: a free one of the VSwitch.")
+@click.option("--host-name", metavar="TEXT", help="Default: made from the name.")
+@click.option("--description", metavar="TEXT")
+@click.option("--system-disk-size", type=click.IntRange(min=1), metavar="GIB")
+@click.option("--system-disk-category", metavar="CATEGORY")
+@click.option(
+    "--user-data", type=click.Path(path_type=Path), metavar="FILE", help="Script or cloud-config ('-': stdin)."
+)
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
+@click.option("--amount", type=click.IntRange(1, 100), default=1, show_default=True)
+@click.option("--start/--no-start", default=True, show_default=True)
+@click.option("--client-token", metavar="TEXT", help="The same token makes no second instance.")
+@click.option("--dry-run", is_flag=True, help="Only check whether it would work.")
+@wait_options(_TIMEOUT)
+def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: float, **given: Any) -> None:
+    """Create instances called NAME and start them. Prints their ids."""
+    password = _password(given)
+    parameters = _parameters(name, given)
+    parameters |= {"Password": password} if password else {}
+    fill_defaults(app, given, parameters)
+    if given["dry_run"]:
+        _dry_run(app.client, parameters, amount)
+        return
+    timeout = timeout if wait else 0
+    if start:
+        ids = _run(app.client, parameters, amount, timeout)
+    else:
+        ids = _create_stopped(app.client, parameters, amount, timeout)
+    _report(app, ids)
+
+
+def _password(given: dict[str, Any]) -> str:
+    ways = [given["ask_password"], given["password_stdin"], given["password_file"] is not None]
+    if sum(ways) > 1:
+        raise UsageFault("give the password in one way: --password, --password-stdin or --password-file")
+    if given["password_stdin"] and str(given["user_data"]) == "-":
+        raise UsageFault("stdin can be the password or the user data, not both")
+    if given["ask_password"]:
+        return str(click.prompt("Root password", hide_input=True, confirmation_prompt=True, err=True))
+    if given["password_stdin"]:
+        return _first_line(sys.stdin.readline(), "stdin")
+    if given["password_file"]:
+        text = _read(given["password_file"]).decode(errors="strict")
+        return _first_line(text.partition("\n")[0], str(given["password_file"]))
+    return ""
+
+
+def _first_line(line: str, where: str) -> str:
+    password = line.rstrip("\r\n")
+    if not password:
+        raise UsageFault(f"the first line of {where} is empty: it must be the password")
+    return password
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _user_data(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    content = _read(path)
+    if len(content) > _USER_DATA_LIMIT:
+        raise UsageFault(f"user data {path} has {len(content)} bytes; {_USER_DATA_LIMIT} are allowed")
+    return base64.b64encode(content).decode()
+
+
+def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What the options say, defaults apart."""
+    disk = {"Size": given["system_disk_size"], "Category": given["system_disk_category"]}
+    return {
+        "InstanceName": name,
+        "InstanceType": given["instance_type"],
+        "ZoneId": given["zone"],
+        "PrivateIpAddress": given["private_ip"],
+        "HostName": given["host_name"],
+        "Description": given["description"],
+        "SystemDisk": disk,
+        "UserData": _user_data(given["user_data"]),
+        "Tag": tag_values(given["tags"]),
+        "ClientToken": given["client_token"] or client_token(),
+    }
+
+
+def _dry_run(client: Client, parameters: dict[str, Any], amount: int) -> None:
+    if not _would_work(client, "RunInstances", {**parameters, "Amount": amount}):
+        _would_work(client, "CreateInstance", _for_create_instance(parameters), or_raise=True)
+    click.echo("it would work: nothing was created", err=True)
+
+
+def _would_work(client: Client, action: str, parameters: dict[str, Any], *, or_raise: bool = False) -> bool:
+    """False when the caller may not call the action; any other refusal is raised."""
+    try:
+        client.regional(action, **parameters, DryRun=True)
+    except ApiError as error:
+        if error.forbidden and not or_raise:
+            return False
+        if error.code != "DryRunOperation":
+            raise
+    return True
+
+
+def _for_create_instance(parameters: dict[str, Any]) -> dict[str, Any]:
+    """CreateInstance knows one security group only."""
+    if "SecurityGroupIds" in parameters:
+        raise UsageFault("CreateInstance, used here, takes one security group: join the others afterwards")
+    return dict(parameters)
+
+
+def _run(client: Client, parameters: dict[str, Any], amount: int, timeout: float) -> list[str]:
+    try:
+        answer = client.regional("RunInstances", **parameters, Amount=amount)
+    except ApiError as error:
+        if not error.forbidden:
+            raise
+        return _create_and_start(client, parameters, amount, timeout)
+    ids = [str(one) for one in answer["InstanceIdSets"]["InstanceIdSet"]]
+    if timeout:
+        _wait(client, ids, "Running", answer, timeout)
+    return ids
+
+
+def _create_and_start(client: Client, parameters: dict[str, Any], amount: int, timeout: float) -> list[str]:
+    """The same with CreateInstance and StartInstance; it has to wait for Stopped in between whatever is asked."""
+    ids = _create_stopped(client, parameters, amount, timeout or _TIMEOUT)
+    answers = {one: client.call("StartInstance", InstanceId=one) for one in ids}
+    if timeout:
+        for one, answer in answers.items():
+            _wait(client, [one], "Running", answer, timeout, "start")
+    return ids
+
+
+def _create_stopped(client: Client, parameters: dict[str, Any], amount: int, timeout: float) -> list[str]:
+    parameters = _for_create_instance(parameters)
+    token = parameters.pop("ClientToken")
+    answers = []
+    for number in range(amount):
+        own = token if amount == 1 else f"{token[:60]}-{number}"
+        answers.append(client.regional("CreateInstance", **parameters, ClientToken=own))
+    if timeout:
+        for answer in answers:
+            _wait(client, [str(answer["InstanceId"])], "Stopped", answer, timeout)
+    return [str(answer["InstanceId"]) for answer in answers]
+
+
+def _wait(client: Client, ids: list[str], state: str, answer: Json, timeout: float, doing: str = "create") -> None:
+    request_id = str(answer.get("RequestId", ""))
+    wait_instances(client, ids, state_goal(state), doing, request_id=request_id, timeout=timeout)
+
+
+def _report(app: App, ids: list[str]) -> None:
+    if app.output in ("", "name") and not app.query:
+        found = {item["InstanceId"]: item for item in describe_ids(app.client, ids)} if app.output else {}
+        for one in ids:
+            click.echo(name_of(found[one], VIEW) if one in found else one)
+        return
+    app.emit_list(describe_ids(app.client, ids), VIEW)

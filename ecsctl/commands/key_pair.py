@@ -1,0 +1,126 @@
+"""`ecsctl key-pair`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ecsctl import keys
+from ecsctl.cli import App, LazyGroup, command
+from ecsctl.commands.common import tag_values
+from ecsctl.completion import names
+from ecsctl.errors import CliError, NotFound, UsageFault
+from ecsctl.output import Column, Row, View
+from ecsctl.resolve import KEY_PAIR, describe
+
+
+def _held(item: Row) -> str:
+    path = keys.key_file(item["KeyPairName"])
+    return str(path) if path.exists() else ""
+
+
+VIEW = View(
+    columns=(
+        Column("NAME", "KeyPairName"),
+        Column("FINGERPRINT", "KeyPairFingerPrint"),
+        Column("CREATED", "CreationTime"),
+        Column("PRIVATE KEY", _held),
+    ),
+    name=("KeyPairName",),
+)
+
+
+@command("create")
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where to write the private key (default: ~/.ecsctl/keys)."
+)
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
+def create(app: App, name: str, out: Path | None, tags: tuple[str, ...]) -> None:
+    """Create a key pair; the private key is written with mode 0400 and exists nowhere else."""
+    target = out or keys.key_file(name)
+    if target.exists():
+        raise UsageFault(f"{target} exists: move it away or choose another file with --out")
+    if out is not None and not out.parent.is_dir():
+        raise UsageFault(f"there is no directory {out.parent} for the private key")
+    answer = app.client.regional("CreateKeyPair", KeyPairName=name, Tag=tag_values(tags))
+    body = answer.pop("PrivateKeyBody")
+    written = keys.keep(name, body if body.endswith("\n") else body + "\n", out)
+    if app.output or app.query:
+        app.emit_item(answer, VIEW)
+    else:
+        click.echo(str(written))
+
+
+@command("import")
+@click.argument("name")
+@click.argument("public_key", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--private-key", type=click.Path(path_type=Path), help="Its private key, for `instance ssh`.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
+def import_(app: App, name: str, public_key: Path, private_key: Path | None, tags: tuple[str, ...]) -> None:
+    """Import a public key in OpenSSH's format (FILE '-': stdin)."""
+    text = _read(public_key)
+    if "PRIVATE KEY" in text:
+        raise UsageFault(f"{public_key} is a private key: give the public one, mostly {public_key}.pub")
+    private = _read(private_key) if private_key else ""
+    answer = app.client.regional("ImportKeyPair", KeyPairName=name, PublicKeyBody=text.strip(), Tag=tag_values(tags))
+    if private:
+        keys.keep(name, private)
+    if app.output or app.query:
+        app.emit_item(answer, VIEW)
+
+
+@command("ls")
+def ls(app: App) -> None:
+    """List key pairs and which private keys are held here."""
+    app.emit_list(describe(app.client, KEY_PAIR), VIEW)
+
+
+@command("show")
+@click.argument("name", shell_complete=names("key-pair"))
+def show(app: App, name: str) -> None:
+    """Show one key pair."""
+    found = [item for item in describe(app.client, KEY_PAIR, KeyPairName=name) if item["KeyPairName"] == name]
+    if not found:
+        raise NotFound(f"there is no key pair named {name!r}")
+    app.emit_item(found[0], VIEW)
+
+
+@command("delete")
+@click.argument("pairs", metavar="NAME...", nargs=-1, required=True, shell_complete=names("key-pair"))
+def delete(app: App, pairs: tuple[str, ...]) -> None:
+    """Delete key pairs; instances that use them are unaffected. Private keys held here are kept."""
+    import json
+
+    there = {item["KeyPairName"] for item in describe(app.client, KEY_PAIR)}
+    for name in pairs:
+        if name not in there:
+            raise NotFound(f"there is no key pair named {name!r}")
+    app.client.regional("DeleteKeyPairs", KeyPairNames=json.dumps(list(pairs)))
+    for name in pairs:
+        if keys.key_file(name).exists():
+            click.echo(f"the private key stays in {keys.key_file(name)}", err=True)
+
+
+def _read(path: Path) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageFault(f"{path} is not a key in text form") from None
+
+
+key_pair = LazyGroup(
+    "key-pair",
+    help="SSH key pairs of instances.",
+    lazy={
+        "create": (__name__, "create", "Create a key pair and keep its private key."),
+        "import": (__name__, "import_", "Import a public key."),
+        "ls": (__name__, "ls", "List key pairs."),
+        "show": (__name__, "show", "Show one key pair."),
+        "delete": (__name__, "delete", "Delete key pairs."),
+    },
+)

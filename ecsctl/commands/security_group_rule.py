@@ -1,0 +1,183 @@
+"""`ecsctl security-group rule`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from ecsctl.cli import App, LazyGroup, command
+from ecsctl.client import Client, Json, client_token, unwrap
+from ecsctl.completion import names
+from ecsctl.errors import UsageFault
+from ecsctl.output import Column, Row, View
+from ecsctl.resolve import SECURITY_GROUP, find_id
+
+SERVICES = {
+    "ssh": 22,
+    "telnet": 23,
+    "http": 80,
+    "https": 443,
+    "mssql": 1433,
+    "oracle": 1521,
+    "mysql": 3306,
+    "rdp": 3389,
+    "postgresql": 5432,
+    "redis": 6379,
+}
+ANYWHERE = "0.0.0.0/0"
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?\Z")
+_RULE_ID = re.compile(r"sgr-[a-z0-9]{20}\Z")
+
+
+def _peer(item: Row) -> object:
+    side = "Dest" if item.get("Direction") == "egress" else "Source"
+    named = item.get(f"{side}GroupName") or item.get(f"{side}GroupId")
+    return item.get(f"{side}CidrIp") or named
+
+
+RULES = View(
+    columns=(
+        Column("DIRECTION", "Direction"),
+        Column("POLICY", "Policy"),
+        Column("PROTOCOL", "IpProtocol"),
+        Column("PORTS", "PortRange"),
+        Column("PEER", _peer),
+        Column("PRIORITY", "Priority"),
+        Column("DESCRIPTION", "Description"),
+        Column("ID", "SecurityGroupRuleId", wide=True),
+        Column("NIC TYPE", "NicType", wide=True),
+        Column("CREATED", "CreateTime", wide=True),
+    ),
+    name=("SecurityGroupRuleId",),
+)
+
+
+def _rule_options(function: Any) -> Any:
+    for option in reversed(
+        [
+            click.option("--egress", is_flag=True, help="A rule for what goes out (default: what comes in)."),
+            click.option("--protocol", type=click.Choice(["tcp", "udp", "icmp", "gre", "all"], case_sensitive=False)),
+            click.option("--port", metavar="PORT[-PORT]", help="1-65535; for tcp and udp."),
+            click.option("--from", "source", metavar="PEER", help="CIDR or security group; default: anywhere."),
+            click.option("--to", "destination", metavar="PEER", help="The same with --egress."),
+            click.option("--policy", type=click.Choice(["accept", "drop"]), default="accept", show_default=True),
+            click.option("--priority", type=click.IntRange(1, 100), default=1, show_default=True),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+_service = click.argument(
+    "service",
+    metavar="[SERVICE]",
+    required=False,
+    shell_complete=lambda ctx, param, incomplete: [s for s in SERVICES if s.startswith(incomplete)],
+)
+
+
+@command("add", epilog=f"SERVICE is one of {', '.join(SERVICES)}.")
+@click.argument("group", shell_complete=names("security-group"))
+@_service
+@_rule_options
+@click.option("--description", metavar="TEXT")
+def add(app: App, group: str, service: str | None, description: str | None, **given: Any) -> None:
+    """Add a rule: a SERVICE, or --protocol and --port."""
+    parameters = _rule(app.client, service, given)
+    app.client.regional(
+        "AuthorizeSecurityGroupEgress" if given["egress"] else "AuthorizeSecurityGroup",
+        SecurityGroupId=find_id(app.client, SECURITY_GROUP, group),
+        Description=description,
+        ClientToken=client_token(),
+        **parameters,
+    )
+
+
+@command("rm")
+@click.argument("group", shell_complete=names("security-group"))
+@_service
+@_rule_options
+def rm(app: App, group: str, service: str | None, **given: Any) -> None:
+    """Remove a rule, described as for `add` or by its id (`rule ls -o wide`)."""
+    if service and _RULE_ID.match(service):
+        parameters: dict[str, Any] = {"SecurityGroupRuleId": [service]}
+    else:
+        parameters = _rule(app.client, service, given)
+    app.client.regional(
+        "RevokeSecurityGroupEgress" if given["egress"] else "RevokeSecurityGroup",
+        SecurityGroupId=find_id(app.client, SECURITY_GROUP, group),
+        **parameters,
+    )
+
+
+@command("ls")
+@click.argument("group", shell_complete=names("security-group"))
+@click.option("--direction", type=click.Choice(["ingress", "egress"]))
+def ls(app: App, group: str, direction: str | None) -> None:
+    """List the rules of a group."""
+    group_id = find_id(app.client, SECURITY_GROUP, group)
+    app.emit_list(permissions(app.client, group_id, direction), RULES)
+
+
+def permissions(client: Client, group_id: str, direction: str | None = None) -> list[Json]:
+    """The rules of a group, ingress first, by priority."""
+    answer = client.regional("DescribeSecurityGroupAttribute", SecurityGroupId=group_id, Direction=direction or "all")
+    found = unwrap(answer, "Permissions.Permission")
+    return sorted(found, key=lambda item: (item.get("Direction") != "ingress", int(item.get("Priority") or 1)))
+
+
+def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    protocol, ports = _protocol_and_ports(service, given["protocol"], given["port"])
+    if given["egress"] and given["source"]:
+        raise UsageFault("an egress rule has --to, not --from")
+    if not given["egress"] and given["destination"]:
+        raise UsageFault("--to needs --egress")
+    side, peer = ("Dest", given["destination"]) if given["egress"] else ("Source", given["source"])
+    peer = peer or ANYWHERE
+    where = (
+        {f"{side}CidrIp": peer} if _ADDRESS.match(peer) else {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
+    )
+    return {
+        "IpProtocol": protocol,
+        "PortRange": ports,
+        "Policy": given["policy"],
+        "Priority": given["priority"],
+        "NicType": "intranet",
+        **where,
+    }
+
+
+def _protocol_and_ports(service: str | None, protocol: str | None, port: str | None) -> tuple[str, str]:
+    if service:
+        if service not in SERVICES:
+            raise UsageFault(f"service {service!r} is not known; use --protocol and --port, or {', '.join(SERVICES)}")
+        if protocol or port:
+            raise UsageFault(f"{service} says protocol and port already: leave --protocol and --port out")
+        return "tcp", f"{SERVICES[service]}/{SERVICES[service]}"
+    if not protocol:
+        raise UsageFault("give a SERVICE or --protocol")
+    protocol = protocol.lower()
+    if protocol not in ("tcp", "udp"):
+        if port:
+            raise UsageFault(f"{protocol} has no ports: leave --port out")
+        return protocol, "-1/-1"
+    if not port:
+        raise UsageFault(f"{protocol} needs --port (1-65535 for every port)")
+    first, _, last = port.replace("/", "-").partition("-")
+    low, high = (int(text) if text.isdigit() else 0 for text in (first, last or first))
+    if not 1 <= low <= high <= 65535:
+        raise UsageFault(f"--port {port!r} must be PORT or FROM-TO within 1-65535")
+    return protocol, f"{low}/{high}"
+
+
+rule = LazyGroup(
+    "rule",
+    help="Rules of a security group.",
+    lazy={
+        "add": (__name__, "add", "Add a rule."),
+        "rm": (__name__, "rm", "Remove a rule."),
+        "ls": (__name__, "ls", "List rules."),
+    },
+)

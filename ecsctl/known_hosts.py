@@ -1,0 +1,46 @@
+"""Our own known_hosts file: host keys of guests by instance id, or by host name where ssh knows no other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ecsctl.config import home, make_home, write_private
+
+
+def path() -> Path:
+    return home() / "known_hosts"
+
+
+def _owners_path() -> Path:
+    return home() / "known_hosts.owners.json"
+
+
+def _owners() -> dict[str, str]:
+    try:
+        owners = json.loads(_owners_path().read_text())
+    except (FileNotFoundError, ValueError):
+        return {}  # nothing is lost: the next use of each name claims it again
+    return owners if isinstance(owners, dict) else {}
+
+
+def forget(name: str) -> None:
+    """Drop the keys kept for a host name."""
+    if not path().exists():
+        return
+    lines = path().read_text().splitlines(keepends=True)
+    kept = [line for line in lines if name not in line.split(" ", 1)[0].split(",")]
+    if kept != lines:
+        write_private(path(), "".join(kept))
+
+
+def claim(host: str, instance_id: str) -> None:
+    """Note that `host` now means this instance. If it meant another one, that one's keys are forgotten: a name may
+    be given again after a release, and ssh would take the new guest for an impostor."""
+    make_home()
+    owners = _owners()
+    if owners.get(host) == instance_id:
+        return
+    forget(host)
+    owners[host] = instance_id
+    write_private(_owners_path(), json.dumps(owners, indent=1))

@@ -1,0 +1,210 @@
+"""A real agent process in a directory of its own, beside the host's: own prefix, socket, libvirtd and network.
+
+Its catalogue serves the tiny image from the tests' cache (built by the real recipe when it is missing there).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import wait_for
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ECS, VPC, RAM, STS, HOST = "2014-05-26", "2016-04-28", "2015-05-01", "2015-04-01", "2026-11-01"
+
+
+class CallFailed(Exception):
+    """An error answer."""
+
+    def __init__(self, status: int, answer: dict[str, Any]) -> None:
+        super().__init__(f"{status} {answer.get('Code')}: {answer.get('Message')}")
+        self.status, self.code, self.answer = status, answer.get("Code", ""), answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class AgentProcess:
+    """`start()`, `call(...)`, `kill()`, `start()` again ... `close()` removes everything it made."""
+
+    def __init__(self, libvirt_uri: str, **settings: Any) -> None:
+        # Prefixes of tests begin with `t`, so that an interrupted run's leftovers are recognised.
+        self.prefix = "t" + secrets.token_hex(2)[:3]
+        self.root = Path(tempfile.mkdtemp(prefix=f"ecs-{self.prefix}-"))
+        self.root.chmod(0o755)
+        self.config = self.root / "agent.toml"
+        self.settings: dict[str, Any] = {
+            "data_dir": str(self.root / "data"),
+            "run_dir": str(self.root / "run"),
+            "log_dir": str(self.root / "log"),
+            "catalogue_dir": str(REPOSITORY / "tests/support/catalogue"),
+            "prefix": self.prefix,
+            "libvirt_uri": libvirt_uri,
+            "uplink": "none",
+            "http": "",
+            "minimum_disk_gib": {"system": 1},
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "run/agent.sock"
+
+    def start(self, **environment: str) -> None:
+        """Start it and wait until it answers; `environment` for faults to be injected."""
+        self._write_config()
+        with (self.root / "agent.out").open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "agent.main", "run", "--config", str(self.config)],
+                cwd=REPOSITORY,
+                env=os.environ | environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        wait_for("the agent's answer", self._answers, 60)
+
+    def _write_config(self) -> None:
+        lines = [f"{k} = {json.dumps(v)}" for k, v in self.settings.items() if not isinstance(v, dict)]
+        for name, table in self.settings.items():
+            if isinstance(table, dict):
+                lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, f"the agent ended: {self.output()[-3000:]}"
+        try:
+            self.call("DescribeRegions")
+        except OSError:
+            return False
+        return True
+
+    def output(self) -> str:
+        return (self.root / "agent.out").read_text(errors="replace")
+
+    def call(self, action: str, version: str = ECS, **params: Any) -> dict[str, Any]:
+        """One unsigned call over the unix socket; lists become `Name.1`, … Raises CallFailed."""
+        from urllib.parse import urlencode
+
+        connection = _UnixConnection(self.socket)
+        try:
+            headers = {
+                "x-acs-action": action,
+                "x-acs-version": version,
+                "Content-Type": "application/x-www-form-urlencoded",
+            }
+            connection.request("POST", "/", urlencode(_flat(params)), headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise CallFailed(response.status, answer)
+        return answer
+
+    def kill(self) -> None:
+        """SIGKILL: as a crash."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def died(self, seconds: float = 120) -> None:
+        """Wait until the agent has ended by itself (a fault was injected)."""
+        assert self.process
+        self.process.wait(seconds)
+        self.process = None
+
+    def close(self) -> None:
+        self.stop()
+        subprocess.run(
+            [sys.executable, "-m", "agent.main", "remove", "--config", str(self.config)], cwd=REPOSITORY, check=True
+        )
+        shutil.rmtree(self.root)
+
+    # ------------------------------------------------------------------------ what tests do often
+
+    def instance(self, instance_id: str) -> dict[str, Any] | None:
+        found = self.call("DescribeInstances", InstanceIds=json.dumps([instance_id]))["Instances"]["Instance"]
+        return found[0] if found else None
+
+    def status(self, instance_id: str) -> str | None:
+        found = self.instance(instance_id)
+        return found["Status"] if found else None
+
+    def wait_status(self, instance_id: str, status: str | None, seconds: float = 120) -> None:
+        """Wait until the instance is `status`; None: until it is gone."""
+        wait_for(f"{instance_id} {status}", lambda: self.status(instance_id) == status, seconds)
+
+    def wait_jobs(self, seconds: float = 120) -> None:
+        """Wait until no job is unfinished."""
+
+        def idle() -> bool:
+            jobs = self.call("DescribeJobs", HOST, PageSize=100)["Jobs"]["Job"]
+            return all(job["Status"] in ("Succeeded", "Failed") for job in jobs)
+
+        wait_for("all jobs' end", idle, seconds)
+
+    def ensure_tiny_image(self) -> None:
+        job = self.call("BuildImage", HOST, ImageId="tiny_x64")["JobId"]
+        if job:
+            self.wait_jobs(600)
+        image = self.call("DescribeImages", ImageId="tiny_x64")["Images"]["Image"]
+        assert image, self.output()[-3000:]
+        assert image[0]["Status"] == "Available", self.output()[-3000:]
+
+    def run_instance(self, **params: Any) -> str:
+        """RunInstances of the smallest guest; its id."""
+        defaults = {"ImageId": "tiny_x64", "InstanceType": "ecs.t1.small", "Amount": 1}
+        return self.call("RunInstances", **(defaults | params))["InstanceIdSets"]["InstanceIdSet"][0]
+
+
+def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            flat |= _flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value)
+    return flat
+
+
+@contextlib.contextmanager
+def running_agent(libvirt_uri: str, **settings: Any) -> Iterator[AgentProcess]:
+    agent = AgentProcess(libvirt_uri, **settings)
+    try:
+        agent.start()
+        yield agent
+    finally:
+        agent.close()

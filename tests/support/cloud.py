@@ -1,0 +1,189 @@
+"""The API's nouns without a host: a real store, services and edge; runner, hypervisor and catalogue stand in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import agent.api.actions
+import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
+from agent.api.edge.registry import ECS, REGISTRY
+from agent.config import Config
+from agent.core import ids, instance_types
+from agent.core.clock import ManualClock
+from agent.core.identity import Identity
+from agent.core.protocols import Hypervisor, Network
+from agent.core.specs import HostCapacity, Recipe
+from agent.services import account, default_network, vswitch
+from agent.services.context import Caller, Services
+from agent.store.schema import Account, Disk, Instance, Job, NetworkInterface, SecurityGroup
+from agent.store.secrets import Sealer
+from agent.store.store import Store
+from tests.support.edge import call_action
+
+START = dt.datetime(2026, 11, 23, 7, 35, 12, tzinfo=dt.UTC)
+
+
+@dataclass
+class RunnerStandIn:
+    """Runs nothing: it notes when it was woken and for which jobs it was waited."""
+
+    wakes: int = 0
+    waited: list[str] = field(default_factory=list)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def wait(self, job_id: str, timeout: float) -> bool:
+        self.waited.append(job_id)
+        return True
+
+
+class HypervisorStandIn:
+    """A host of 4 vCPUs and 8 GiB."""
+
+    def capacity(self) -> HostCapacity:
+        return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
+
+
+class CatalogueStandIn:
+    """Two recipes; builds nothing."""
+
+    def recipes(self) -> dict[str, Recipe]:
+        debian = Recipe(
+            "debian_12_x64", "Debian 12 with cloud-init", "linux", "Debian  12.0 64 bit", "Debian", "x86_64", 20
+        )
+        return {one.image_id: one for one in (debian, replace(debian, image_id="tiny_x64", description="For tests"))}
+
+    def build(self, image_id: str, output: Path, report: Callable[[int, str], None]) -> None:
+        raise NotImplementedError
+
+
+class TunnelsStandIn:
+    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
+        raise NotImplementedError
+
+
+class Cloud:
+    """One region for a test. `call` is as the default account's owner unless another account is named."""
+
+    def __init__(self, directory: Path, **config: Any) -> None:
+        self.clock = ManualClock(START)
+        self.store = Store(directory / "ecs.db")
+        self.runner = RunnerStandIn()
+        self.services = Services(
+            version="0",
+            config=Config(**config),
+            clock=self.clock,
+            store=self.store,
+            sealer=Sealer(directory / "host.key"),
+            runner=self.runner,
+            hypervisor=cast(Hypervisor, HypervisorStandIn()),
+            network=cast(Network, None),
+            builder=CatalogueStandIn(),
+            instance_types=instance_types.load(instance_types.BUILT_IN),
+            tunnels=TunnelsStandIn(),
+            problems=list,
+            hash_password=lambda password: "$6$stand-in",
+        )
+        with self.store.write() as session:
+            self.account_id = account.ensure_default_account(session, self.clock).id
+
+    def call(
+        self, action: str, params: dict[str, object] | None = None, *, version: str = ECS, account_id: str = ""
+    ) -> dict[str, Any]:
+        """The answer; raises the ApiError a client would see."""
+        identity = Identity(account_id=account_id or self.account_id, administrator=True)
+        return call_action(
+            REGISTRY, self.services, action, params, store=self.store, version=version, identity=identity
+        )
+
+    @contextmanager
+    def caller(self, account_id: str = "") -> Iterator[Caller]:
+        """A Caller in a transaction of its own."""
+        with self.store.write() as session:
+            yield Caller(session, account_id or self.account_id, "REQUEST", self.services)
+
+    def add_account(self, account_id: str = "1000000000000002") -> str:
+        with self.store.write() as session:
+            session.add(Account(id=account_id, name=f"account {account_id}", created_at=START))
+        return account_id
+
+    def default_vswitch(self) -> tuple[str, str]:
+        """(VPC id, VSwitch id) of the default network, made if need be."""
+        with self.caller() as caller:
+            found = default_network.ensure_default_network(caller)
+            assert found is not None
+            return found.vpc_id, found.id
+
+    def add_instance(
+        self, vswitch_id: str, groups: list[str], *, ip: str | None = None, key_pair_name: str | None = None
+    ) -> str:
+        """An instance with an interface and a system disk, as far as the store knows; its id."""
+        with self.caller() as caller:
+            session, instance_id = caller.session, ids.new_id("instance")
+            session.add(_instance(caller, instance_id, key_pair_name))
+            session.flush()
+            where = vswitch.get_vswitch(caller, vswitch_id)
+            members = [session.get_one(SecurityGroup, group) for group in groups]
+            address = vswitch.allocate_address(caller, where, ip)
+            vswitch.new_interface(caller, where, members, address, instance_id=instance_id)
+            session.add(_system_disk(caller, instance_id))
+            return instance_id
+
+    def jobs(self, kind: str) -> list[Job]:
+        with self.store.read() as session:
+            return [job for job in session.query(Job).order_by(Job.sequence) if job.kind == kind]
+
+    def interfaces(self) -> list[NetworkInterface]:
+        with self.store.read() as session:
+            return list(session.query(NetworkInterface).order_by(NetworkInterface.ip))
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def _instance(caller: Caller, instance_id: str, key_pair_name: str | None) -> Instance:
+    return Instance(
+        id=instance_id,
+        account_id=caller.account_id,
+        uuid=instance_id,
+        name="test",
+        host_name="test",
+        zone_id="local-a",
+        instance_type="ecs.t1.small",
+        vcpus=1,
+        memory_mib=1024,
+        image_id="tiny_x64",
+        os_type="linux",
+        os_name="Tiny",
+        key_pair_name=key_pair_name,
+        password_hash=None,
+        status="Running",
+        power="on",
+        created_at=START,
+    )
+
+
+def _system_disk(caller: Caller, instance_id: str) -> Disk:
+    return Disk(
+        id=ids.new_id("disk"),
+        account_id=caller.account_id,
+        instance_id=instance_id,
+        zone_id="local-a",
+        name="system",
+        kind="system",
+        category="cloud_efficiency",
+        size_gib=20,
+        device="/dev/xvda",
+        status="In_use",
+        image_id="tiny_x64",
+        image_file="tiny_x64-1",
+        created_at=START,
+        attached_at=START,
+    )

@@ -1,0 +1,85 @@
+"""The database: migrations match the tables, writers exclude each other, secrets are sealed."""
+
+import datetime as dt
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from cryptography.fernet import InvalidToken
+from sqlalchemy import func, select
+
+from agent.store.schema import Account, Base
+from agent.store.secrets import Sealer
+from agent.store.store import Store
+
+NOW = dt.datetime(2026, 11, 23, 7, 35, 12, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = Store(tmp_path / "ecs.db")
+    yield opened
+    opened.close()
+
+
+def test_migrations_lead_to_the_tables_of_the_schema(store: Store) -> None:
+    with store.read() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_opening_again_keeps_the_content(store: Store) -> None:
+    with store.write() as session:
+        session.add(Account(id="1", name="a", created_at=NOW))
+    again = Store(store.path)
+    with again.read() as session:
+        assert session.get_one(Account, "1").created_at == NOW
+    again.close()
+
+
+def test_an_exception_rolls_everything_back(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="stop"), store.write() as session:
+        session.add(Account(id="1", name="a", created_at=NOW))
+        session.flush()
+        raise RuntimeError("stop")
+    with store.read() as session:
+        assert session.get(Account, "1") is None
+
+
+def test_concurrent_writers_do_not_overshoot_a_limit(store: Store) -> None:
+    """What a writer has counted stays true until it commits: the base of every quota."""
+
+    def add_if_below_five(number: int) -> None:
+        with store.write() as session:
+            if session.scalar(select(func.count()).select_from(Account)) < 5:
+                session.add(Account(id=str(number), name=str(number), created_at=NOW))
+
+    threads = [threading.Thread(target=add_if_below_five, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Account)) == 5
+
+
+def test_the_database_is_private_and_durable(store: Store) -> None:
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    with store.read() as session:
+        connection = session.connection()
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_secrets_are_sealed_with_a_private_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "host.key"
+    sealed = Sealer(path).seal("secret")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert b"secret" not in sealed
+    assert Sealer(path).open(sealed) == "secret"
+    with pytest.raises(InvalidToken):
+        Sealer(tmp_path / "other.key").open(sealed)
