@@ -17,8 +17,8 @@ install_program() {
         printf '%s\n' "$wanted" >"$venv/.installed"
     fi
     install_catalogue
-    link "$bin/ecsctl" "$venv/bin/ecsctl"
-    link "$bin/ecs-agent" "$venv/bin/ecs-agent"
+    make_link "$bin/ecsctl" "$venv/bin/ecsctl"
+    make_link "$bin/ecs-agent" "$venv/bin/ecs-agent"
 }
 
 install_catalogue() {

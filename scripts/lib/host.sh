@@ -104,8 +104,8 @@ except config.ConfigError as error:
     sys.exit(f"quickstart: {error}")' "$1" "$2"
 }
 
-# link PATH TARGET: a symbolic link, never over something that is not ours.
-link() {
+# make_link PATH TARGET: a symbolic link, never over something that is not ours.
+make_link() {
     if [[ -e $1 || -L $1 ]]; then
         [[ -L $1 && $(readlink "$1") == "$2" ]] || die "$1 exists and is not ours: move it away"
     else

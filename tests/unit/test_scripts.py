@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def test_shellcheck_has_nothing_to_say() -> None:
         ["shellcheck", "--external-sources", "--check-sourced", *ENTRIES], cwd=ROOT, capture_output=True, text=True
     )
     assert result.stdout + result.stderr == ""
+
+
+def test_no_function_hides_a_program() -> None:
+    defined = {
+        name
+        for path in [*LIBRARIES, *(ROOT / entry for entry in ENTRIES)]
+        for name in re.findall(r"^(\w+)\(\)", path.read_text(), re.MULTILINE)
+    }
+    assert len(defined) > 50
+    assert {name for name in defined if shutil.which(name)} == set()
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -283,9 +294,9 @@ class TestHost:
         assert path.stat().st_mtime_ns == before
 
     def test_a_link_is_made_once_and_never_over_something_else(self, tmp_path: Path) -> None:
-        bash(f"link {tmp_path}/link {tmp_path}/target; link {tmp_path}/link {tmp_path}/target")
+        bash(f"make_link {tmp_path}/link {tmp_path}/target; make_link {tmp_path}/link {tmp_path}/target")
         assert (tmp_path / "link").readlink() == tmp_path / "target"
-        other = bash(f"link {tmp_path}/link {tmp_path}/elsewhere", check=False)
+        other = bash(f"make_link {tmp_path}/link {tmp_path}/elsewhere", check=False)
         assert other.returncode == 1
         assert "exists and is not ours" in other.stderr
 
