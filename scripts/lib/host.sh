@@ -37,11 +37,11 @@ ensure_libvirt() {
     else
         # virtlogd first: QEMU's output goes through it from the start.
         if ! answers /run/libvirt/virtlogd-sock; then
-            logged "starting virtlogd" virtlogd -d
+            logged "starting virtlogd" without_descriptors virtlogd -d
             remember "$1" "virtlogd $(cat /run/virtlogd.pid)"
         fi
         if ! libvirt_answers >>"$log" 2>&1; then
-            logged "starting libvirtd" libvirtd -d
+            logged "starting libvirtd" without_descriptors libvirtd -d
             remember "$1" "libvirtd $(cat /run/libvirtd.pid)"
         fi
     fi

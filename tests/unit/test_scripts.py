@@ -163,6 +163,21 @@ class TestCommon:
         command = f"only_one {tmp_path}/lock run; logged looking sh -c '! test -e /dev/fd/9'"
         assert bash(command).returncode == 0
 
+    def test_a_daemon_keeps_none_of_our_descriptors(self, tmp_path: Path) -> None:
+        code = f"""
+            log={tmp_path}/log
+            exec 7>{tmp_path}/lock 12>{tmp_path}/other
+            flock 7
+            daemon='ls /proc/$$/fd >$0/fds.new; mv $0/fds.new $0/fds; until [ -e $0/end ]; do sleep 0.05; done'
+            detached sh -c "$daemon" {tmp_path}
+            until_ok 20 it test -e {tmp_path}/fds
+            exec 7>&- 12>&-
+            flock -n {tmp_path}/lock echo free
+            touch {tmp_path}/end
+        """
+        assert bash(code).stdout == "free\n"
+        assert not {"7", "9", "12"} & set((tmp_path / "fds").read_text().split())
+
     @pytest.mark.parametrize("how", ["logged", "shown"])
     @pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
     def test_an_interruption_ends_what_is_under_way(self, tmp_path: Path, how: str, number: str) -> None:
