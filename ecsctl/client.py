@@ -19,7 +19,7 @@ from ecsctl.transport import Transport, open_transport
 
 ECS, VPC, RAM, STS, OWN = "2014-05-26", "2016-04-28", "2015-05-01", "2015-04-01", "2026-11-01"
 DEFAULT_REGION = "local"
-PAGE = 100  # the largest page every list action accepts
+PAGE = 50  # the largest page every list action accepts
 _IDLE_SECONDS = 5.0  # an unused connection older than this is not trusted with a call that changes something
 _AWAY_PAUSE = 0.5
 

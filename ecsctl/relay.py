@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -10,6 +11,7 @@ from typing import Protocol
 
 _CHUNK = 65536
 _HIGH_WATER = 1 << 20  # bytes waiting for the socket before stdin is no longer read
+_GOODBYE_SECONDS = 1.0
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -74,6 +76,7 @@ class _Relay:
             if self.connection.fileno() in events and not self._receive():
                 return
             self._send()
+        self._say_goodbye()
 
     def _poll(self) -> dict[int, int]:
         poller = select.poll()
@@ -114,11 +117,21 @@ class _Relay:
                 return False
         return True
 
+    def _say_goodbye(self) -> None:
+        """What the codec answers to the end, for a far end that waits for it; it may be gone as well."""
+        self.connection.settimeout(_GOODBYE_SECONDS)
+        with contextlib.suppress(OSError):
+            self.connection.sendall(self.waiting)
+
     def _send(self) -> None:
         while self.waiting:
             try:
                 sent = self.connection.send(self.waiting[:_HIGH_WATER])
             except _WAIT:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                self.waiting.clear()  # nobody listens; why, if anything, is what is left to receive
+                self.source_open, self.shut = False, True
                 return
             del self.waiting[:sent]
         if not self.source_open and self.half_close and not self.shut:

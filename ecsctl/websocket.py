@@ -41,15 +41,16 @@ class Tunnel:
         if self._protocol.state is not State.OPEN:
             return b""
         self._protocol.send_binary(payload)
-        return b"".join(self._protocol.data_to_send())
+        return self.answer()
 
     def decode(self, received: bytes) -> tuple[list[bytes], bytes]:
         if received:
             self._protocol.receive_data(received)
         else:
             self._protocol.receive_eof()
-        payloads = self._take()
-        return payloads, b"".join(self._protocol.data_to_send())
+        payloads = self._payloads(self._protocol.events_received())
+        self.finished = self.finished or self._protocol.state is not State.OPEN
+        return payloads, self.answer()
 
     def handshake(self, received: bytes) -> bool:
         """Feed what came in before the tunnel is open; whether it is now. CliError when it is refused."""
@@ -63,14 +64,15 @@ class Tunnel:
             raise _refusal(response, self._protocol.handshake_exc)
         if not received:
             raise Unreachable("the agent closed the connection instead of opening the tunnel")
+        if self._protocol.state is State.CONNECTING:
+            return False
         self.early = self._payloads(events[1:])
-        return self._protocol.state is not State.CONNECTING
+        self.finished = self.finished or self._protocol.state is not State.OPEN
+        return True
 
-    def _take(self) -> list[bytes]:
-        payloads = self._payloads(self._protocol.events_received())
-        if self._protocol.state is not State.OPEN:
-            self.finished = True
-        return payloads
+    def answer(self) -> bytes:
+        """What is to be sent now: pongs, the reply to a close frame."""
+        return b"".join(self._protocol.data_to_send())
 
     def _payloads(self, events: Sequence[object]) -> list[bytes]:
         payloads = []
@@ -93,6 +95,7 @@ def open_tunnel(connection: socket.socket, host: str, path: str) -> Tunnel:
         connection.sendall(b"".join(protocol.data_to_send()))
         while not tunnel.handshake(connection.recv(_CHUNK)):
             pass
+        connection.sendall(tunnel.answer())
     except TimeoutError:
         raise Unreachable("the agent does not open the tunnel in time") from None
     except OSError as error:

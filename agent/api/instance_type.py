@@ -93,6 +93,8 @@ def _shown(one: InstanceType, disks: int) -> dict[str, Any]:
         "SecondaryEniQueueNumber": 0,
         "TotalEniQueueQuantity": 1,
         "LocalStorageCategory": "",
+        "LocalStorageAmount": 0,
+        "LocalStorageCapacity": 0,
         "NvmeSupport": "unsupported",
         "SupportedBootModes": {"SupportedBootMode": ["BIOS"]},
         "BaselineCredit": 0,

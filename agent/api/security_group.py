@@ -84,11 +84,19 @@ def create_security_group(call: Call, p: CreateSecurityGroupParams) -> dict[str,
     return {"SecurityGroupId": group.id}
 
 
+def _named(call: Call, p: DescribeSecurityGroupsParams) -> list[str]:
+    return [f"securitygroup/{group_id}" for group_id in _ids(p) or ["*"]]
+
+
+def _ids(p: DescribeSecurityGroupsParams) -> list[str]:
+    return [*p.security_group_ids, *([p.security_group_id] if p.security_group_id else [])]
+
+
 @action(
     "DescribeSecurityGroups",
     version=ECS,
     params=DescribeSecurityGroupsParams,
-    resource=("securitygroup/{security_group_ids}", "securitygroup/{security_group_id}"),
+    resource=_named,
     access="read",
     ignored=_IGNORED,
 )
@@ -96,7 +104,7 @@ def describe_security_groups(call: Call, p: DescribeSecurityGroupsParams) -> dic
     who = caller(call)
     found = service.find_security_groups(
         who,
-        ids=[*p.security_group_ids, *([p.security_group_id] if p.security_group_id else [])],
+        ids=_ids(p),
         vpc_id=p.vpc_id,
         name=p.security_group_name,
         fuzzy=p.fuzzy_query,

@@ -61,23 +61,25 @@ class DescribeTagsParams(RegionParams, NumberedPages):
     tag: list[Tag] = []
 
 
-@in_both_versions("TagResources", params=TagResourcesParams, resource="{resource_type}/{resource_id}", access="write")
+def _tagged(call: Call, p: Any) -> list[str]:
+    """The resources named, by the canonical name of their type: the versions write it differently."""
+    given = [p.resource_id] if isinstance(p.resource_id, str) else p.resource_id
+    return [f"{service.resource_type(p.resource_type)}/{resource_id}" for resource_id in given or ["*"]]
+
+
+@in_both_versions("TagResources", params=TagResourcesParams, resource=_tagged, access="write")
 def tag_resources(call: Call, p: TagResourcesParams) -> dict[str, Any]:
     service.tag_resources(caller(call), p.resource_type, p.resource_id, given_tags(p.tag))
     return {}
 
 
-@in_both_versions(
-    "UntagResources", params=UntagResourcesParams, resource="{resource_type}/{resource_id}", access="write"
-)
+@in_both_versions("UntagResources", params=UntagResourcesParams, resource=_tagged, access="write")
 def untag_resources(call: Call, p: UntagResourcesParams) -> dict[str, Any]:
     service.untag_resources(caller(call), p.resource_type, p.resource_id, p.tag_key, everything=p.all)
     return {}
 
 
-@in_both_versions(
-    "ListTagResources", params=ListTagResourcesParams, resource="{resource_type}/{resource_id}", access="read"
-)
+@in_both_versions("ListTagResources", params=ListTagResourcesParams, resource=_tagged, access="read")
 def list_tag_resources(call: Call, p: ListTagResourcesParams) -> dict[str, Any]:
     if not p.resource_id and not p.tag and not p.tag_filter:
         raise MissingParameter("ResourceId.1")
@@ -99,13 +101,13 @@ def list_tag_resources(call: Call, p: ListTagResourcesParams) -> dict[str, Any]:
     return {"TagResources": {"TagResource": resources}, "NextToken": page.token}
 
 
-@action("AddTags", version=ECS, params=OneResourceParams, resource="{resource_type}/{resource_id}", access="write")
+@action("AddTags", version=ECS, params=OneResourceParams, resource=_tagged, access="write")
 def add_tags(call: Call, p: OneResourceParams) -> dict[str, Any]:
     service.tag_resources(caller(call), p.resource_type, [p.resource_id], given_tags(p.tag))
     return {}
 
 
-@action("RemoveTags", version=ECS, params=OneResourceParams, resource="{resource_type}/{resource_id}", access="write")
+@action("RemoveTags", version=ECS, params=OneResourceParams, resource=_tagged, access="write")
 def remove_tags(call: Call, p: OneResourceParams) -> dict[str, Any]:
     service.remove_tags(caller(call), p.resource_type, p.resource_id, tag_filters(p.tag))
     return {}

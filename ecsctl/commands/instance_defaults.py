@@ -62,8 +62,8 @@ def _vswitch(client: Client, given: dict[str, Any]) -> Json:
     vpc = find_id(client, VPC_NETWORK, given["vpc"]) if given["vpc"] else None
     if given["vswitch"]:
         vswitch_id = find_id(client, VSWITCH, given["vswitch"], VpcId=vpc)
-        found = _list(client, VSWITCH, VSwitchId=vswitch_id)
-        return found[0] if found else {"VSwitchId": vswitch_id}
+        same = _list(client, VSWITCH, VSwitchId=vswitch_id) or []
+        return next((item for item in same if item["VSwitchId"] == vswitch_id), {"VSwitchId": vswitch_id})
     found = _list(client, VSWITCH, VpcId=vpc, ZoneId=given["zone"])
     if found is None:
         if vpc:

@@ -14,7 +14,7 @@ bootstrap() {
     host_apt_options >"$WORK/apt.conf"
     run_step "$from" "$to" "$count" '^Setting up ' "installing packages" \
         mmdebstrap --verbose --mode=root --variant="$variant" --architectures=amd64 --include="$packages" \
-        --aptopt="$WORK/apt.conf" "$@" "$DEBIAN_RELEASE" "$ROOT" "$WORK/sources.list"
+        --aptopt="$WORK/apt.conf" --dpkgopt=force-unsafe-io "$@" "$DEBIAN_RELEASE" "$ROOT" "$WORK/sources.list"
     rm -f "$ROOT"/etc/{apt/apt.conf.d,dpkg/dpkg.cfg.d}/99mmdebstrap # the host's ways are not the guest's
 }
 

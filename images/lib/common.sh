@@ -61,7 +61,7 @@ clean_up() {
     local status=$?
     trap '' INT TERM HUP
     if [ -n "$CHILD" ]; then
-        kill -KILL "$CHILD" 2>/dev/null || true
+        kill -KILL -- "-$CHILD" 2>/dev/null || true
         wait "$CHILD" 2>/dev/null || true
     fi
     remove_contents
@@ -86,7 +86,7 @@ run_step() {
     shift 5
     progress "$from" "$text"
     : >"$LOG"
-    local isolate=(setpriv --pdeathsig KILL)
+    local isolate=(setsid setpriv --pdeathsig KILL)
     if unshare --mount --pid --fork true 2>/dev/null; then
         isolate+=(unshare --mount --pid --fork --kill-child --mount-proc)
     fi
@@ -106,6 +106,6 @@ run_step() {
 fail_step() {
     local reason
     tail -n 30 "$LOG" >&2
-    reason=$(grep -E '^(E|W|Err|dpkg|mke2fs|qemu-img)[: ]' "$LOG" | grep -v '^W' | tail -n 1 || true)
+    reason=$(grep -m 1 -E '^(E:|dpkg: error|mke2fs:|qemu-img:)' "$LOG" || true) # the first one is the cause
     die "$IMAGE: failed while $1: ${reason:-$(tail -n 1 "$LOG")}"
 }

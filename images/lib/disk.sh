@@ -7,12 +7,12 @@ PARTITION_START=2048 # sectors; the space before it holds GRUB
 # write_disk DIRECTORY FILE.qcow2 GIB
 write_disk() {
     local root=$1 output=$2 sectors=$(($3 * 2097152)) raw=$WORK/disk.raw
+    local options=offset=$((PARTITION_START * 512)),lazy_itable_init=0,lazy_journal_init=0
     truncate -s $((sectors * 512)) "$raw"
     printf 'label: dos\nstart=%d, type=83, bootable\n' "$PARTITION_START" | sfdisk -q "$raw"
     # The file reads as zeros already: initialising the inode tables now costs nothing, later it would cost the guest.
     run_step 90 92 1 '^$' "writing the file system" \
-        mke2fs -q -F -t ext4 -L root -m 1 -E "offset=$((PARTITION_START * 512)),lazy_itable_init=0,lazy_journal_init=0" \
-        -d "$root" "$raw" "$(((sectors - PARTITION_START) / 2))k"
+        mke2fs -q -F -t ext4 -L root -m 1 -E "$options" -d "$root" "$raw" "$(((sectors - PARTITION_START) / 2))k"
     install_grub "$raw"
     run_step 93 99 1 '^$' "writing $(basename "$OUTPUT")" \
         qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd "$raw" "$output"

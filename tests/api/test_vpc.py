@@ -10,6 +10,7 @@ from agent.api.edge.registry import ECS, VPC
 from agent.core.errors import ApiError, DryRunOperation
 from agent.core.ids import is_id
 from agent.services import default_network
+from agent.store.schema import Job, NetworkInterface, Vpc
 from tests.support.cloud import Cloud
 
 VERSIONS = pytest.mark.parametrize("version", [ECS, VPC])
@@ -69,14 +70,10 @@ def test_vpcs_with_the_same_block_live_side_by_side_with_links_of_their_own(clou
     new_vswitch(cloud, first)
     new_vswitch(cloud, second)
     with cloud.caller() as caller:
-        from agent.store.schema import Vpc
-
         assert {vpc.link for vpc in caller.session.query(Vpc)} == {1, 2}
 
 
 def test_a_link_is_not_given_again_before_its_router_is_gone(cloud: Cloud) -> None:
-    from agent.store.schema import Job, Vpc
-
     def links() -> set[int]:
         with cloud.store.read() as session:
             return {vpc.link for vpc in session.query(Vpc)}
@@ -175,8 +172,6 @@ def test_nothing_in_use_is_deleted(cloud: Cloud) -> None:
     cloud.add_instance(vswitch_id, [group])
     assert code_of(cloud, "DeleteVSwitch", {"VSwitchId": vswitch_id}) == "DependencyViolation"
     with cloud.store.write() as session:
-        from agent.store.schema import NetworkInterface
-
         session.delete(session.query(NetworkInterface).one())
     cloud.call("DeleteVSwitch", {"VSwitchId": vswitch_id})
     assert code_of(cloud, "DeleteVpc", {"VpcId": vpc_id}) == "DependencyViolation"

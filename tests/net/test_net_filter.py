@@ -121,6 +121,16 @@ def test_members_of_a_group_reach_each_other(lab: Lab) -> None:
     expect(False, ping, two, one.ip)
 
 
+def test_members_of_an_isolated_group_need_a_rule(lab: Lab) -> None:
+    lab.vpc()
+    one, two = lab.guest("192.168.0.1", "sg-a"), lab.guest("192.168.0.2", "sg-a")
+    lab.isolated.add("sg-a")
+    lab.apply()
+    expect(False, tcp_between, one, two, 1234)
+    lab.apply(sg_a=(rule(protocol="tcp", peer_group="sg-a"),))
+    expect(True, tcp_between, one, two, 1234)
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_many_rules_overlapping(lab: Lab, pair: tuple[Guest, Guest], verdict: Verdict) -> None:
     """From 32 rules on they are interval sets, in layers."""

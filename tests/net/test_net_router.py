@@ -10,19 +10,20 @@ import select
 import socket
 import struct
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from vpc_lab import Flow, Lab, expect, ping, rule, serving, tcp, tcp_between, until
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec
+from agent.core.specs import FilterSpec, MemberSpec
 from agent.drivers.network import netns
 
 pytestmark = pytest.mark.net
 
 
 @contextlib.contextmanager
-def attached(tap: str):
+def attached(tap: str) -> Iterator[int]:
     """A process that has the tap open, as QEMU does."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     try:
@@ -52,11 +53,10 @@ def test_vswitches_of_a_vpc_reach_each_other(lab: Lab) -> None:
     lab.vpc(gateways=("192.168.0.253", "192.168.1.253"))
     lab.rules["sg-a"] = (rule(),)
     one = lab.guest("192.168.0.1", "sg-a")
-    port = dataclasses.replace(lab.new_port("192.168.1.1"), gateway="192.168.1.253")
     two = lab.guest("192.168.1.1", "sg-a", wire=False)
-    two.port = port = dataclasses.replace(two.port, gateway=port.gateway)
+    two.port = dataclasses.replace(two.port, gateway="192.168.1.253")
     lab.apply()
-    lab.driver.wire_port(port)
+    lab.driver.wire_port(two.port)
     two.configure()
     expect(True, ping, one, two.ip)
     expect(True, ping, two, two.port.gateway)
@@ -149,19 +149,14 @@ def test_the_life_of_a_tap(lab: Lab) -> None:
             return bool(select.select([tap], [], [], 0.2)[0]) and b"\xee\xff\xff\xff\xff\xff" in os.read(tap, 2000)
 
         assert not answered()  # the filter does not know it
-        lab.driver.apply_filter(FilterSpec("vpc-a", {}, (dataclasses.replace(_member(lab, port), groups=("sg-a",)),)))
+        member = MemberSpec(port.tap, port.mac, (port.ip,), ("sg-a",))
+        lab.driver.apply_filter(FilterSpec("vpc-a", {}, (member,)))
         until(answered, "the gateway's ARP answer")
     lab.driver.create_tap(port)  # its domain is gone: afresh
     assert lab.driver.list_taps() == {port.tap: None}
     lab.driver.remove_port("vpc-a", port.tap)
     lab.driver.remove_port("vpc-a", port.tap)
     assert lab.driver.list_taps() == {}
-
-
-def _member(lab: Lab, port):
-    from agent.core.specs import MemberSpec
-
-    return MemberSpec(port.tap, port.mac, (port.ip,), ("sg-a",))
 
 
 def test_a_stranger_s_link_is_not_touched(lab: Lab) -> None:
@@ -178,7 +173,7 @@ def test_a_stranger_s_link_is_not_touched(lab: Lab) -> None:
 
 
 def test_an_interrupted_creation_is_completed(lab: Lab) -> None:
-    (netns.RUN_DIR).mkdir(exist_ok=True)
+    netns.RUN_DIR.mkdir(exist_ok=True)
     (netns.RUN_DIR / f"{lab.prefix}-vpc-a").touch()
     assert lab.driver.list_vpcs() == set()
     lab.vpc()
@@ -190,10 +185,9 @@ def test_an_interrupted_creation_is_completed(lab: Lab) -> None:
 
 
 def test_errors_are_one_clear_line(lab: Lab) -> None:
-    port_of_nowhere = dataclasses.replace(_port(lab), vpc_id="vpc-none")
-    with pytest.raises(DriverError, match="VPC vpc-none has no router on this host"):
-        lab.driver.wire_port(port_of_nowhere)
     lab.vpc()
+    with pytest.raises(DriverError, match="VPC vpc-none has no router on this host"):
+        lab.driver.wire_port(dataclasses.replace(lab.new_port("192.168.0.1"), vpc_id="vpc-none"))
     with pytest.raises(DriverError, match=r"tap .* of i-1 does not exist; start the instance again"):
         lab.driver.wire_port(lab.new_port("192.168.0.1"))
     bad = rule(protocol="tcp", ports=(10, 5))
@@ -202,11 +196,6 @@ def test_errors_are_one_clear_line(lab: Lab) -> None:
         lab.apply(sg_a=(bad,))
     lab.apply(sg_a=(rule(),))
     expect(True, tcp_between, guest, guest, 80)
-
-
-def _port(lab: Lab):
-    lab.vpc("vpc-x")
-    return lab.new_port("192.168.0.1", "vpc-x")
 
 
 def test_nothing_is_left_open(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import pytest
@@ -56,8 +57,6 @@ def test_no_packet_is_lost(lab: Lab) -> None:
     lab.vpc()
     lab.rules["sg-s"] = tuple(rule(protocol="udp", ports=(5000 + n, 5000 + n)) for n in range(40))
     client, server = lab.guest("192.168.0.1", "sg-c"), lab.guest("192.168.0.2", "sg-s")
-    import socket
-
     with (
         server.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
         client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,

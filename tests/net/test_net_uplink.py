@@ -13,7 +13,7 @@ import pytest
 from vpc_lab import Guest, Lab, expect, ping, rule, serving, tcp, until
 
 from agent.core.errors import DriverError
-from agent.core.specs import PortSpec
+from agent.core.specs import Direction, PortSpec, Verdict
 from agent.drivers.network import netns
 
 pytestmark = pytest.mark.net
@@ -143,8 +143,6 @@ def test_mail_to_the_outside_is_off_but_for_whom_it_is_allowed(stage: Stage, gue
 
 
 def test_egress_rules_hold_for_the_outside(stage: Stage, guest: Guest) -> None:
-    from agent.core.specs import Direction, Verdict
-
     stage.lab.apply(sg_a=(rule(Direction.EGRESS, Verdict.DROP, protocol="icmp"),))
     expect(False, ping, guest, WORLD)
 

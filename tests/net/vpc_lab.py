@@ -102,6 +102,7 @@ class Lab:
         self.vpcs: dict[str, VpcSpec] = {}
         self.rules: dict[str, tuple[RuleSpec, ...]] = {}
         self.smtp: set[str] = set()
+        self.isolated: set[str] = set()  # groups whose members do not reach each other
         self.driver = self.new_driver()
 
     def new_driver(self) -> NetworkDriver:
@@ -160,7 +161,7 @@ class Lab:
 
     def spec(self, vpc: str = "vpc-a") -> FilterSpec:
         members = tuple(guest.member() for guest in self.guests if guest.port.vpc_id == vpc)
-        return FilterSpec(vpc, dict(self.rules), members, frozenset(self.smtp))
+        return FilterSpec(vpc, dict(self.rules), members, frozenset(self.smtp), frozenset(self.isolated))
 
     def apply(self, vpc: str = "vpc-a", **rules: tuple[RuleSpec, ...]) -> None:
         """Rules by group, `sg_a` for `sg-a`; groups not named stay as they are."""
@@ -265,10 +266,10 @@ class Flow:
             self._server, _ = listener.accept()
         self.received = 0
         self._stop = False
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = ThreadPoolExecutor(3)
         speakers = [self._server, self._client] if two_way else [self._server]
         self._work: list[Future[None]] = [self._pool.submit(self._speak, sock) for sock in speakers]
-        self._work.append(ThreadPoolExecutor(1).submit(self._hear))
+        self._work.append(self._pool.submit(self._hear))
 
     def _speak(self, sock: socket.socket) -> None:
         sock.setblocking(False)

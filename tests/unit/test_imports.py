@@ -22,11 +22,12 @@ ALLOWED: dict[str, set[str]] = {
     "agent.services": {"agent.core", "agent.config", "agent.policy", "agent.store", "agent.jobs"},
     "agent.api": {"agent.core", "agent.config", "agent.policy", "agent.store", "agent.jobs", "agent.services"},
     "agent.supervise": {"agent.config"},
+    "agent.local": set(),
+    "agent.version": set(),
     "ecsctl": set(),
 }
 # The one place that wires drivers to services, and the entry point above it, may import anything of the agent.
 WIRING = {"agent.app", "agent.main"}
-# The agent's version comes from the package itself.
 EVERYBODY = {"agent"}
 
 

@@ -54,7 +54,8 @@ def test_no_path_of_this_machine() -> None:
 def test_files_and_functions_stay_readable() -> None:
     too_long = []
     for path in tracked():
-        if path.suffix != ".py":
+        # Migrations are lists of statements, written once and never changed.
+        if path.suffix != ".py" or "migrations" in path.parts:
             continue
         text = path.read_text()
         if (lines := len(text.splitlines())) > LONGEST_FILE:

@@ -78,7 +78,7 @@ def _examined(spec: FilterSpec) -> tuple[dict[str, NfSet], dict[str, Chain]]:
     sets = {name: value for segment in used for name, value in segment.sets.items()}
     for combo, name in combos.items():
         for way in Direction:
-            chains[f"{name}_{_letter(way)}"] = _combo(combo, way, segments)
+            chains[f"{name}_{_letter(way)}"] = _combo(combo, way, segments, spec.isolated)
     sets["egress"] = _dispatch(spec.members, combos, Direction.EGRESS)
     sets["ingress"] = _dispatch(spec.members, combos, Direction.INGRESS)
     sets["smtp_allowed"] = NfSet(("ifname",), elements(x.interface_element(tap) for tap in spec.smtp_allowed))
@@ -122,9 +122,15 @@ def _combo_name(groups: tuple[str, ...]) -> str:
 
 
 def _combo(
-    groups: tuple[str, ...], way: Direction, segments: dict[tuple[str, Direction], tuple[Segment, ...]]
+    groups: tuple[str, ...],
+    way: Direction,
+    segments: dict[tuple[str, Direction], tuple[Segment, ...]],
+    isolated: frozenset[str],
 ) -> Chain:
-    """All segments as one list by priority, drop first (F3); then what goes without a rule (F4)."""
+    """All segments as one list by priority, drop first (F3); then what goes without a rule (F4).
+
+    Members of one group reach each other, unless the group is one of `isolated`.
+    """
     own = sorted(set(groups))
     ordered = sorted(
         concat.from_iterable(segments[group, way] for group in own),
@@ -133,7 +139,8 @@ def _combo(
     rules = [x.rule(x.jump(segment.name)) for segment in ordered]
     if way is Direction.EGRESS:
         return Chain((*rules, x.rule(x.accept())))
-    rules += [x.rule(x.original_address_in("ip saddr", _members(group)), x.accept()) for group in own]
+    open_groups = [group for group in own if group not in isolated]
+    rules += [x.rule(x.original_address_in("ip saddr", _members(group)), x.accept()) for group in open_groups]
     return Chain((*rules, x.rule(x.counter(), x.drop())))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from agent.core import addresses
 from agent.core.errors import ApiError
 from agent.services import vswitch
+from agent.store.schema import NetworkInterface
 from tests.support.cloud import Cloud
 
 
@@ -83,16 +85,12 @@ def test_memberships_keep_their_order(cloud: Cloud) -> None:
     groups = [cloud.call("CreateSecurityGroup", {"VpcId": vpc_id})["SecurityGroupId"] for _ in range(3)]
     cloud.add_instance(vswitch_id, [groups[2], groups[0], groups[1]])
     with cloud.store.read() as session:
-        from agent.store.schema import NetworkInterface
-
         [made] = session.query(NetworkInterface)
         assert [one.group_id for one in made.memberships] == [groups[2], groups[0], groups[1]]
 
 
 @given(st.integers(16, 29), st.integers(0, 255))
 def test_reserved_addresses_are_never_usable(length: int, third: int) -> None:
-    import ipaddress
-
     block = ipaddress.ip_network(f"10.0.{third}.0/{length}", strict=False)
     gateway = addresses.gateway(str(block))
     for reserved in (block[0], block[-1], block[-2], gateway):

@@ -8,20 +8,11 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import paramiko
 
-
-def wait_for(what: str, check: Callable[[], bool], limit: float) -> float:
-    """Poll `check` until it holds; the seconds it took. AssertionError after `limit` seconds."""
-    start = time.monotonic()
-    while not check():
-        assert time.monotonic() - start < limit, f"{what} did not happen within {limit:.0f} s"
-        time.sleep(0.1)
-    return time.monotonic() - start
+from tests.support.waiting import wait_for
 
 
 def write_seed(directory: Path, files: dict[str, str]) -> Path:
@@ -76,7 +67,6 @@ class PlainGuest:
         ]
 
     def start(self) -> PlainGuest:
-        self.started = time.monotonic()
         self._process = subprocess.Popen(self._command)
         return self
 
@@ -88,16 +78,11 @@ class PlainGuest:
             self._process.kill()
             self._process.wait()
 
-    @property
-    def age(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started
-
     def console_text(self) -> str:
         return self.console.read_text(errors="replace") if self.console.exists() else ""
 
-    def wait_console(self, text: str, limit: float, count: int = 1) -> float:
-        return wait_for(f"{text!r} on the console", lambda: self.console_text().count(text) >= count, limit)
+    def wait_console(self, text: str, limit: float, count: int = 1) -> None:
+        wait_for(f"{text!r} on the console", lambda: self.console_text().count(text) >= count, limit)
 
     def banner(self) -> bool:
         """Whether SSH answers with its banner; an open port alone proves nothing."""
@@ -128,10 +113,10 @@ class PlainGuest:
                 stream.flush()
                 stream.readline()
 
-    def wait_off(self, limit: float) -> float:
+    def wait_off(self, limit: float) -> None:
         process = self._process
         assert process is not None
-        return wait_for("power off", lambda: process.poll() is not None, limit)
+        wait_for("power off", lambda: process.poll() is not None, limit)
 
 
 def run(client: paramiko.SSHClient, command: str, limit: float = 60) -> str:

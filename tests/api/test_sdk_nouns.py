@@ -1,0 +1,175 @@
+"""The nouns' actions called by both generations of the public SDK, unmodified, over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alibabacloud_ecs20140526 import models
+from alibabacloud_ecs20140526.client import Client
+from alibabacloud_tea_openapi.models import Config
+from aliyunsdkcore.client import AcsClient
+from aliyunsdkcore.request import CommonRequest
+from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import AuthorizeSecurityGroupRequest
+from aliyunsdkecs.request.v20140526.DeleteKeyPairsRequest import DeleteKeyPairsRequest
+from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
+from darabonba.exceptions import DaraException
+
+from agent.api.edge.audit import AuditLog
+from agent.api.edge.authenticate import Authenticator
+from agent.api.edge.dispatch import Dispatcher
+from agent.api.edge.endpoint import Endpoint
+from agent.api.edge.registry import RAM, REGISTRY
+from agent.api.edge.server import Doors, Server
+from agent.api.stored import StoredTokens
+from agent.services.account import AccessKeys
+from tests.support.cloud import Cloud
+
+
+@pytest.fixture
+def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[str]:
+    """Where the cloud's actions are served over http."""
+    dispatcher = Dispatcher(REGISTRY, cloud.store, cloud.services, StoredTokens())
+    authenticator = Authenticator(AccessKeys(cloud.store, cloud.services.sealer), "")
+    endpoint = Endpoint(dispatcher, authenticator, AuditLog(tmp_path / "log"))
+    doors = Doors(socket=tmp_path / "agent.sock", socket_group="", http="127.0.0.1:0", https="", tls_dir=tmp_path)
+    server = Server(endpoint, doors, [], [])
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+    yield f"127.0.0.1:{server.http_port}"
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> tuple[str, str]:
+    made = cloud.call("CreateAccessKey", version=RAM)["AccessKey"]
+    return made["AccessKeyId"], made["AccessKeySecret"]
+
+
+@pytest.fixture
+def tea(address: str, key: tuple[str, str]) -> Client:
+    """The current SDK."""
+    config = Config(access_key_id=key[0], access_key_secret=key[1], endpoint=address, protocol="http")
+    return Client(config)
+
+
+@pytest.fixture
+def core(address: str, key: tuple[str, str]) -> Any:
+    """A function that sends a request of the first SDK."""
+    client = AcsClient(*key, "local", timeout=20, auto_retry=False)
+
+    def send(request: Any) -> bytes:
+        request.set_endpoint(address)
+        answer: bytes = client.do_action_with_exception(request)
+        return answer
+
+    return send
+
+
+def vpc_request(action: str, **params: str) -> CommonRequest:
+    request = CommonRequest(product="Vpc", version="2016-04-28", action_name=action)
+    for name, value in params.items():
+        request.add_query_param(name, value)
+    return request
+
+
+def test_the_current_sdk_sets_up_a_network(tea: Client) -> None:
+    vpc = tea.create_vpc(models.CreateVpcRequest(region_id="local", vpc_name="prod")).body
+    zone = tea.describe_zones(models.DescribeZonesRequest(region_id="local")).body.zones.zone[0].zone_id
+    tea.create_vswitch(
+        models.CreateVSwitchRequest(region_id="local", vpc_id=vpc.vpc_id, zone_id=zone, cidr_block="172.16.1.0/24")
+    )
+    shown = tea.describe_vswitches(models.DescribeVSwitchesRequest(region_id="local")).body.v_switches.v_switch
+    assert [(one.vpc_id, one.available_ip_address_count) for one in shown] == [(vpc.vpc_id, 252)]
+    with pytest.raises(DaraException) as caught:
+        tea.delete_vpc(models.DeleteVpcRequest(region_id="local", vpc_id=vpc.vpc_id))
+    assert caught.value.code == "DependencyViolation"
+
+
+def test_the_current_sdk_writes_and_reads_rules(tea: Client, cloud: Cloud) -> None:
+    vpc_id, _ = cloud.default_vswitch()
+    request = models.CreateSecurityGroupRequest(region_id="local", vpc_id=vpc_id, security_group_name="web")
+    request.tag = [models.CreateSecurityGroupRequestTag(key="tier", value="front")]
+    group = tea.create_security_group(request).body.security_group_id
+    permission = models.AuthorizeSecurityGroupRequestPermissions(
+        ip_protocol="TCP", port_range="80/80", source_cidr_ip="0.0.0.0/0", priority="10", policy="accept"
+    )
+    other = models.AuthorizeSecurityGroupRequestPermissions(
+        ip_protocol="ICMP", port_range="-1/-1", source_cidr_ip="10.0.0.0/8"
+    )
+    tea.authorize_security_group(
+        models.AuthorizeSecurityGroupRequest(
+            region_id="local", security_group_id=group, permissions=[permission, other]
+        )
+    )
+    shown = tea.describe_security_group_attribute(
+        models.DescribeSecurityGroupAttributeRequest(region_id="local", security_group_id=group)
+    ).body
+    found = shown.permissions.permission
+    assert [(one.ip_protocol, one.port_range, one.priority) for one in found] == [
+        ("ICMP", "-1/-1", "1"),
+        ("TCP", "80/80", "10"),
+    ]
+    ids = [one.security_group_rule_id for one in found]
+    tea.revoke_security_group(
+        models.RevokeSecurityGroupRequest(region_id="local", security_group_id=group, security_group_rule_id=ids)
+    )
+    wanted = models.DescribeSecurityGroupsRequest(
+        region_id="local", tag=[models.DescribeSecurityGroupsRequestTag(key="tier", value="front")]
+    )
+    [listed] = tea.describe_security_groups(wanted).body.security_groups.security_group
+    assert (listed.rule_count, listed.tags.tag[0].tag_value) == (0, "front")
+
+
+def test_the_current_sdk_creates_tags_and_deletes_key_pairs(tea: Client) -> None:
+    made = tea.create_key_pair(models.CreateKeyPairRequest(region_id="local", key_pair_name="mine")).body
+    assert made.private_key_body.startswith("-----BEGIN PRIVATE KEY-----")
+    tag = models.TagResourcesRequestTag(key="k", value="v")
+    tea.tag_resources(
+        models.TagResourcesRequest(region_id="local", resource_type="keypair", resource_id=["mine"], tag=[tag])
+    )
+    listed = tea.list_tag_resources(
+        models.ListTagResourcesRequest(region_id="local", resource_type="keypair", resource_id=["mine"])
+    ).body.tag_resources.tag_resource
+    assert [(one.resource_id, one.tag_key, one.tag_value) for one in listed] == [("mine", "k", "v")]
+    tea.delete_key_pairs(models.DeleteKeyPairsRequest(region_id="local", key_pair_names='["mine"]'))
+    assert tea.describe_key_pairs(models.DescribeKeyPairsRequest(region_id="local")).body.total_count == 0
+
+
+def test_the_first_sdk_writes_a_rule_in_its_flat_form(core: Any, cloud: Cloud) -> None:
+    cloud.default_vswitch()
+    group = cloud.call("CreateSecurityGroup")["SecurityGroupId"]
+    request = AuthorizeSecurityGroupRequest()
+    request.set_SecurityGroupId(group)
+    request.set_IpProtocol("tcp")
+    request.set_PortRange("22/22")
+    request.set_SourceCidrIp("0.0.0.0/0")
+    request.set_NicType("intranet")
+    request.set_Priority("1")
+    core(request)
+    found = cloud.call("DescribeSecurityGroupAttribute", {"SecurityGroupId": group})["Permissions"]["Permission"]
+    assert [one["PortRange"] for one in found] == ["22/22"]
+
+
+def test_the_first_sdk_reads_lists(core: Any, cloud: Cloud) -> None:
+    regions = json.loads(core(DescribeRegionsRequest()))["Regions"]["Region"]
+    assert [one["RegionId"] for one in regions] == ["local"]
+    cloud.call("CreateKeyPair", {"KeyPairName": "mine"})
+    doomed = DeleteKeyPairsRequest()
+    doomed.set_KeyPairNames(json.dumps(["mine"]))
+    core(doomed)
+    assert cloud.call("DescribeKeyPairs")["TotalCount"] == 0
+
+
+def test_the_vpc_version_is_served_at_the_same_endpoint(core: Any) -> None:
+    made = json.loads(core(vpc_request("CreateVpc", CidrBlock="10.0.0.0/8", VpcName="big")))
+    params = {"VpcId": made["VpcId"], "ZoneId": "local-a", "CidrBlock": "10.1.0.0/16"}
+    vswitch = json.loads(core(vpc_request("CreateVSwitch", **params)))["VSwitchId"]
+    shown = json.loads(core(vpc_request("DescribeVSwitchAttributes", VSwitchId=vswitch)))
+    assert (shown["AvailableIpAddressCount"], shown["RouteTable"]["RouteTableId"]) == (65532, made["RouteTableId"])
+    core(vpc_request("DeleteVSwitch", VSwitchId=vswitch))
+    core(vpc_request("DeleteVpc", VpcId=made["VpcId"]))
+    assert json.loads(core(vpc_request("DescribeVpcs")))["TotalCount"] == 0

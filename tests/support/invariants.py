@@ -1,0 +1,101 @@
+"""What must hold whenever no job is unfinished: the host has exactly what the store wants, and nothing more."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import Any
+
+import libvirt
+from pyroute2 import IPRoute, NetNS, netns
+
+from tests.support.agent import HOST, AgentProcess
+
+
+def violations(agent: AgentProcess) -> list[str]:
+    """One line for each thing that is not as it should be; empty when all is well. Needs a running, idle agent."""
+    found = []
+    instances = agent.call("DescribeInstances", PageSize=100)["Instances"]["Instance"]
+    found += _statuses(agent, instances)
+    found += _files(agent, instances)
+    found += _network(agent, instances)
+    found += _unfinished(agent)
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        answer = database.execute("PRAGMA integrity_check").fetchone()[0]
+    return found + ([] if answer == "ok" else [f"database: {answer}"])
+
+
+def _differ(what: str, wanted: set[str], actual: set[str]) -> list[str]:
+    return [f"{what}: {item} is missing" for item in sorted(wanted - actual)] + [
+        f"{what}: {item} is left over" for item in sorted(actual - wanted)
+    ]
+
+
+def _unfinished(agent: AgentProcess) -> list[str]:
+    jobs = agent.call("DescribeJobs", HOST, PageSize=100)["Jobs"]["Job"]
+    return [f"job {j['Kind']} of {j['ResourceId']} is {j['Status']}" for j in jobs if j["Status"][-2:] == "ng"]
+
+
+def _statuses(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
+    found = []
+    connection = libvirt.open(agent.settings["libvirt_uri"])
+    try:
+        domains = {d.name(): d for d in connection.listAllDomains() if d.name().startswith(f"{agent.prefix}-")}
+        states = {name: domain.state()[0] for name, domain in domains.items()}
+    finally:
+        connection.close()
+    for instance in instances:
+        state = states.get(f"{agent.prefix}-{instance['InstanceId']}", libvirt.VIR_DOMAIN_SHUTOFF)
+        wanted = {"Running": libvirt.VIR_DOMAIN_RUNNING, "Stopped": libvirt.VIR_DOMAIN_SHUTOFF}
+        if wanted.get(instance["Status"]) != state:
+            found.append(f"{instance['InstanceId']} is {instance['Status']}, its domain is in state {state}")
+    known = {f"{agent.prefix}-{i['InstanceId']}" for i in instances}
+    return found + [f"domain {name} is left over" for name in sorted(set(states) - known)]
+
+
+def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
+    data = agent.root / "data"
+    disks = {d["DiskId"] for d in agent.call("DescribeDisks", PageSize=100)["Disks"]["Disk"]}
+    found = _differ("disk file", disks, {path.stem for path in (data / "disks").glob("*.qcow2")})
+    ids = {i["InstanceId"] for i in instances}
+    found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
+    logs = {path.stem for path in (data / "console").glob("*.log")}
+    found += [f"console log: {item} is left over" for item in sorted(logs - ids)]
+    for path in (data / "disks").iterdir():
+        if path.suffix == ".qcow2" and not path.name.startswith("."):
+            check = subprocess.run(["qemu-img", "check", "-q", "-U", str(path)], capture_output=True, text=True)
+            found += [] if check.returncode == 0 else [f"{path.name}: {check.stdout}{check.stderr}"]
+        else:
+            found.append(f"file {path.name} is left over")
+    return found
+
+
+def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
+    vpcs = {v["VpcId"] for v in agent.call("DescribeVpcs", PageSize=50)["Vpcs"]["Vpc"]}
+    prefix = f"{agent.prefix}-"
+    spaces = {name.removeprefix(prefix) for name in netns.listnetns() if name.startswith(prefix)}
+    found = _differ("namespace", vpcs, spaces)
+    with IPRoute() as root:
+        names = [link.get_attr("IFLA_IFNAME") for link in root.get_links()]
+    found += [f"link {name} is left in the root namespace" for name in names if name.startswith(agent.prefix)]
+    for vpc_id in vpcs & spaces:
+        running = [i for i in instances if i["Status"] == "Running" and i["VpcAttributes"]["VpcId"] == vpc_id]
+        addresses = {f"{i['VpcAttributes']['PrivateIpAddress']['IpAddress'][0]}/32" for i in running}
+        found += _in_namespace(agent, prefix + vpc_id, len(running), addresses)
+    return found
+
+
+def _in_namespace(agent: AgentProcess, name: str, count: int, addresses: set[str]) -> list[str]:
+    with NetNS(name) as space:
+        links = {link["index"]: link.get_attr("IFLA_IFNAME") for link in space.get_links()}
+        taps = {index for index, link in links.items() if link.startswith(agent.prefix)}
+        routes = {
+            f"{route.get_attr('RTA_DST')}/{route['dst_len']}"
+            for route in space.get_routes(table=254)
+            if route.get_attr("RTA_OIF") in taps
+        }
+        neighbours = {f"{n.get_attr('NDA_DST')}/32" for n in space.get_neighbours() if n["ifindex"] in taps}
+    found = [] if len(taps) == count else [f"{name} has {len(taps)} taps for {count} running instances"]
+    found += _differ(f"route in {name}", addresses, routes)
+    return found + _differ(f"neighbour in {name}", addresses, neighbours & (addresses | neighbours))
