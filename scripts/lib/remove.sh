@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # quickstart --remove: the opposite order of the installation, each part only if it is there and ours. Needs all the others.
 
-remove() {
+remove_everything() {
     step_count=5
     log=$(mktemp /tmp/ecs-remove.XXXXXX)
     step "guests" remove_guests
