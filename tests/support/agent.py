@@ -175,10 +175,13 @@ class AgentProcess:
         wait_for("all jobs' end", idle, seconds)
 
     def ensure_tiny_image(self) -> None:
-        job = self.call("BuildImage", HOST, ImageId="tiny_x64")["JobId"]
-        if job:
-            self.wait_jobs(600)
-        image = self.call("DescribeImages", ImageId="tiny_x64")["Images"]["Image"]
+        self.ensure_image("tiny_x64")
+
+    def ensure_image(self, image_id: str) -> None:
+        """Built by its recipe, or taken from the cache of the tests."""
+        if self.call("BuildImage", HOST, ImageId=image_id)["JobId"]:
+            self.wait_jobs(900)
+        image = self.call("DescribeImages", ImageId=image_id)["Images"]["Image"]
         assert image, self.output()[-3000:]
         assert image[0]["Status"] == "Available", self.output()[-3000:]
 
