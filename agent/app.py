@@ -28,6 +28,7 @@ from agent.drivers.guest.seed import SeedBuilder
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.image.catalogue import Catalogue
 from agent.drivers.network.driver import NetworkDriver
+from agent.drivers.network.resolvers import guest_resolvers
 from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
@@ -128,7 +129,7 @@ def drivers_of(config: Config) -> Drivers:
     return Drivers(
         hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir),
         storage=LocalStorage(config.data_dir),
-        network=NetworkDriver(config.prefix, config.uplink, config.dns),
+        network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
     )
