@@ -9,17 +9,15 @@ import contextlib
 import http.client
 import json
 import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.claims import claim
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,10 +47,10 @@ class AgentProcess:
     """`start()`, `call(...)`, `kill()`, `start()` again ... `close()` removes everything it made."""
 
     def __init__(self, libvirt_uri: str, **settings: Any) -> None:
-        # Prefixes of tests begin with `t`, so that an interrupted run's leftovers are recognised.
-        self.prefix = "t" + secrets.token_hex(2)[:3]
-        self.root = Path(tempfile.mkdtemp(prefix=f"ecs-{self.prefix}-"))
-        self.root.chmod(0o755)
+        self._claimed = contextlib.ExitStack()
+        claimed = self._claimed.enter_context(claim())
+        claimed.uses_libvirt(libvirt_uri)
+        self.prefix, self.root = claimed.prefix, claimed.directory
         self.config = self.root / "agent.toml"
         self.settings: dict[str, Any] = {
             "data_dir": str(self.root / "data"),
@@ -149,7 +147,7 @@ class AgentProcess:
         subprocess.run(
             [sys.executable, "-m", "agent.main", "remove", "--config", str(self.config)], cwd=REPOSITORY, check=True
         )
-        shutil.rmtree(self.root)
+        self._claimed.close()
 
     # ------------------------------------------------------------------------ what tests do often
 
