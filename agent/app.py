@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -154,6 +155,10 @@ async def _serve(config: Config) -> int:
         loop.add_signal_handler(number, ended.set)
     agent = Agent(config)
     await agent.start()
+    # All modules and tables stay as they are. A collector that looked at them would stop every thread for 0.1 s now
+    # and then, and the end of the process for 0.4 s.
+    gc.freeze()
+    gc.enable()
     log.info("serving region %s on %s", config.region_id, config.socket)
     await ended.wait()
     log.info("stopping; guests go on running")
