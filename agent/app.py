@@ -19,6 +19,7 @@ from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
+from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
 from agent.config import Config, ConfigError
 from agent.core import instance_types
@@ -34,7 +35,7 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, default_network, quota
+from agent.services import account, default_network, metadata, quota
 from agent.services.context import Caller, Services
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -63,6 +64,7 @@ class Agent:
         self.tickets = TunnelTable()
         self.services = self._services()
         self.server = self._server()
+        self.metadata = self._metadata()
 
     def _services(self) -> Services:
         return Services(
@@ -100,8 +102,13 @@ class Agent:
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
         return Server(endpoint, doors, [tunnels.route], [tunnels.close])
 
+    def _metadata(self) -> MetadataService:
+        resolvers = guest_resolvers(self.config.uplink, self.config.dns)
+        return MetadataService(self.drivers.network, metadata.Instances(self.store, self.config, resolvers).at)
+
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
+        await self.metadata.start()  # before any router, to hear of all of them
         await asyncio.to_thread(self._take_over)
         # Probing takes seconds: better now than in the first call that wants to know.
         threading.Thread(target=self.drivers.hypervisor.acceleration, name="acceleration", daemon=True).start()
@@ -118,6 +125,7 @@ class Agent:
     async def stop(self) -> None:
         """Guests, their network and their filters go on as they are."""
         await self.server.stop()
+        await self.metadata.stop()
         await asyncio.to_thread(self.reconciler.stop)
         await asyncio.to_thread(self.runner.stop)
         self.drivers.network.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+METADATA_ADDRESS = "100.100.100.200"  # of every VPC's router, as the provider has it (SPEC I11)
+
 
 def gateway(cidr: str) -> str:
     """The router's address in a VSwitch."""

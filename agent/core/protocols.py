@@ -142,6 +142,17 @@ class Network(Protocol):
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
+    def on_router(self, callback: Callable[[str, bool], None]) -> None:
+        """Call back (from another thread) with a VPC's id and True whenever its router is ready, which may be
+        again and again, and with False before it is removed. There is one callback."""
+
+    def listen(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A listening TCP socket on an address of the VPC's router, for its services."""
+
+    def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
+        """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there; no-op when
+        there is no such port."""
+
     def port_history(self, tap: str) -> list[PortEvent]: ...
 
     def remove_all(self) -> None:

@@ -10,8 +10,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from agent.core.addresses import METADATA_ADDRESS
 from agent.core.specs import PortSpec
-from agent.drivers.network.filter import METADATA_ADDRESS
 
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
 NAMES = {

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import socket
 import threading
+from collections.abc import Callable
 
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
@@ -32,6 +33,7 @@ class NetworkDriver:
         self._lock = threading.RLock()  # of the routers
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
+        self._router_callback: Callable[[str, bool], None] = lambda vpc_id, present: None
 
     def close(self) -> None:
         """Stop answering DHCP and let go of the namespaces; everything in the kernel stays as it is."""
@@ -53,8 +55,10 @@ class NetworkDriver:
             router.ensure(spec)
             self._uplinks.ensure(spec, router.namespace)
             self._listen_for_dhcp(spec.vpc_id, router)
+        self._router_callback(spec.vpc_id, True)
 
     def remove_vpc(self, vpc_id: str) -> None:
+        self._router_callback(vpc_id, False)
         with explained(f"remove the router of {vpc_id}"), self._lock:
             self._responder.forget(vpc_id)
             if netns.exists(self._namespace(vpc_id)):
@@ -163,6 +167,9 @@ class NetworkDriver:
         with explained(f"reach into {vpc_id}"):
             router = self._router(vpc_id)
         return router.connect(ip, port, timeout)
+
+    def on_router(self, callback: Callable[[str, bool], None]) -> None:
+        self._router_callback = callback
 
     def listen(self, vpc_id: str, address: str, port: int) -> socket.socket:
         """A listening TCP socket on an address of the VPC's router, for its services."""

@@ -27,13 +27,13 @@ from functools import lru_cache
 from itertools import chain as concat
 from typing import NamedTuple
 
+from agent.core.addresses import METADATA_ADDRESS
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
 from agent.drivers.network import expressions as x
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 TABLE = "vpc"
 PORT_GROUP = 100  # interface group of every port
-METADATA_ADDRESS = "100.100.100.200"  # as the provider has it (SPEC I11)
 
 # An interval set costs the kernel 80 KB, so a few rules are cheaper one after the other.
 _SET_FROM_RULES = 32

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 
+from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
 from agent.drivers.network import filter as vpc_filter
 from agent.drivers.network import links, netns
 from agent.drivers.network.expressions import NFPROTO_INET
-from agent.drivers.network.filter import METADATA_ADDRESS, PORT_GROUP
+from agent.drivers.network.filter import PORT_GROUP
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does

@@ -1,0 +1,196 @@
+"""The HTTP service of every VPC at 100.100.100.200. VPC and source address, which guests cannot forge, say who asks.
+
+A VPC's router says when it is there; the service then listens in it, and stops when the router goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from aiohttp import http_exceptions, web
+
+from agent.api.metadata import tree
+from agent.api.metadata.limits import Guard, Sources
+from agent.core.addresses import METADATA_ADDRESS
+from agent.core.errors import DriverError
+from agent.core.protocols import Network
+from agent.services.metadata import InstanceFacts
+
+log = logging.getLogger(__name__)
+http_log = logging.getLogger(__name__ + ".http")
+
+PORT = 80
+WORKERS = 4
+RETRY_SECONDS = 5.0
+CLOSE_SECONDS = 2.0  # for answers that are under way
+MAX_LINE = 4 << 10  # bytes of the request's first line, and of each header
+MAX_NOTED = 100  # characters of a path
+METHODS = ("GET", "HEAD")
+
+Find = Callable[[str, str], InstanceFacts | None]
+
+
+def _about_our_code(record: logging.LogRecord) -> bool:
+    """What is no HTTP is a guest's business: it has its answer, and shall not fill the host's log."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, http_exceptions.HttpProcessingError)
+
+
+@dataclass
+class _Site:
+    """One VPC's listener and what came in by it."""
+
+    listener: asyncio.Server
+    server: web.Server
+    guards: set[Guard] = field(default_factory=set)
+
+    async def close(self) -> None:
+        self.listener.close()
+        self.server.pre_shutdown()
+        await self.server.shutdown(CLOSE_SECONDS)
+        for guard in list(self.guards):
+            guard.abort()
+
+
+class MetadataService:
+    """`find` gives the instance at an address of a VPC; it may block."""
+
+    def __init__(self, network: Network, find: Find) -> None:
+        self._network, self._find = network, find
+        self._lock = threading.Lock()
+        self._routers: set[str] = set()  # VPCs whose router is there
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._sites: dict[str, _Site] = {}
+        self._failures: dict[str, str] = {}  # by VPC, why there is no site
+        self._sources = Sources()
+        self._keeper: asyncio.Task[None] | None = None
+        self._workers: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Serve in every VPC that has a router now or later."""
+        if not http_log.filters:
+            http_log.addFilter(_about_our_code)
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="metadata")
+        self._loop = asyncio.get_running_loop()
+        self._network.on_router(self._router)
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Stop listening and close all connections. Repeatable."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
+        await asyncio.gather(*(site.close() for site in self._sites.values()))
+        self._sites.clear()
+        if self._workers is not None:
+            await asyncio.to_thread(self._workers.shutdown)
+            self._workers = None
+
+    # ------------------------------------------------------------------------ following the VPCs
+
+    def _router(self, vpc_id: str, present: bool) -> None:
+        """From any thread: the VPC's router is there, or about to go."""
+        assert self._loop is not None
+        with self._lock:
+            (self._routers.add if present else self._routers.discard)(vpc_id)
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def _keep(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                await self._follow()
+            except Exception:
+                log.exception("cannot serve metadata in all VPCs")
+            try:
+                async with asyncio.timeout(RETRY_SECONDS if self._failures else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                log.debug("trying again to listen in %s", ", ".join(self._failures))
+
+    async def _follow(self) -> None:
+        with self._lock:
+            wanted = set(self._routers)
+        for vpc_id in self._sites.keys() - wanted:
+            await self._sites.pop(vpc_id).close()
+        self._failures = {vpc_id: why for vpc_id, why in self._failures.items() if vpc_id in wanted}
+        for vpc_id in sorted(wanted - self._sites.keys()):
+            try:
+                self._sites[vpc_id] = await self._open(vpc_id)
+                self._failures.pop(vpc_id, None)
+            except (DriverError, OSError) as error:
+                if self._failures.get(vpc_id) != str(error):
+                    log.warning("no metadata in %s: %s; it will be tried again", vpc_id, error)
+                self._failures[vpc_id] = str(error)
+
+    async def _open(self, vpc_id: str) -> _Site:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._answer(vpc_id, request)
+
+        server = web.Server(
+            handle,
+            access_log=None,
+            logger=http_log,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            lingering_time=1,
+            auto_decompress=False,
+        )
+        guards: set[Guard] = set()
+        loop = asyncio.get_running_loop()
+        sock = await loop.run_in_executor(self._workers, self._network.listen, vpc_id, METADATA_ADDRESS, PORT)
+        try:
+            listener = await loop.create_server(
+                lambda: Guard(server(), vpc_id, self._sources, guards), sock=sock, backlog=32
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return _Site(listener, server, guards)
+
+    # ------------------------------------------------------------------------ answering
+
+    async def _answer(self, vpc_id: str, request: web.BaseRequest) -> web.Response:
+        try:
+            response = await asyncio.get_running_loop().run_in_executor(
+                self._workers, self._respond, vpc_id, request.remote or "", request.method, request.path
+            )
+        except Exception:
+            log.exception("cannot answer %s in %s", request.remote, vpc_id)
+            response = _error(500, "Internal Server Error")
+        response.headers["Server"] = "ecs"
+        response.force_close()
+        return response
+
+    def _respond(self, vpc_id: str, source: str, method: str, path: str) -> web.Response:
+        response = self._look_up(vpc_id, source, path) if method in METHODS else _not_allowed()
+        # Whatever the guest sent, it becomes one short line.
+        what = f"{ascii(method)[1:-1][:10]} {ascii(path)[1:-1][:MAX_NOTED]}"
+        self._network.note(source, what if response.status == 200 else f"{what} {response.status}", vpc_id)
+        return response
+
+    def _look_up(self, vpc_id: str, source: str, path: str) -> web.Response:
+        facts = self._find(vpc_id, source)
+        found = tree.look_up(tree.build(facts), path) if facts else None
+        if found is None:
+            return _error(404, "Not Found")
+        if isinstance(found, bytes):
+            return web.Response(body=found, content_type="application/octet-stream")
+        return web.Response(text=found, content_type="text/plain", charset="utf-8")
+
+
+def _error(status: int, reason: str) -> web.Response:
+    return web.Response(status=status, text=f"{status} {reason}\n", content_type="text/plain", charset="utf-8")
+
+
+def _not_allowed() -> web.Response:
+    response = _error(405, "Method Not Allowed")
+    response.headers["Allow"] = ", ".join(METHODS)
+    return response

@@ -1,0 +1,97 @@
+"""What the metadata service says of an instance: the same identity, keys and user data as its seed (SPEC I11)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from agent.config import Config
+from agent.core.addresses import gateway
+from agent.jobs import translate
+from agent.store.schema import Instance, NetworkInterface, Vpc
+from agent.store.store import Store
+
+
+@dataclass(frozen=True)
+class InterfaceFacts:
+    id: str
+    mac: str
+    ip: str
+    netmask: str
+    gateway: str
+    vswitch_id: str
+    vswitch_cidr: str
+    vpc_id: str
+    vpc_cidr: str
+
+
+@dataclass(frozen=True)
+class InstanceFacts:
+    """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest."""
+
+    instance_id: str
+    name: str
+    host_name: str
+    instance_type: str
+    image_id: str
+    serial_number: str
+    owner_id: str
+    region_id: str
+    zone_id: str
+    interfaces: tuple[InterfaceFacts, ...]
+    public_keys: tuple[str, ...] = ()
+    name_servers: tuple[str, ...] = ()
+    user_data: bytes = b""
+
+
+class Instances:
+    """The instances by where they are. `name_servers`: what DHCP tells guests."""
+
+    def __init__(self, store: Store, config: Config, name_servers: tuple[str, ...]) -> None:
+        self._store, self._config, self._name_servers = store, config, name_servers
+
+    def at(self, vpc_id: str, ip: str) -> InstanceFacts | None:
+        """The instance with that address in the VPC; the same address elsewhere is somebody else's."""
+        with self._store.read() as session:
+            here = select(NetworkInterface.instance_id).where(
+                NetworkInterface.vpc_id == vpc_id, NetworkInterface.ip == ip
+            )
+            found = select(Instance).where(Instance.id.in_(here), Instance.releasing.is_(False))
+            instance = session.scalar(found)
+            return self._facts(session, instance) if instance else None
+
+    def _facts(self, session: Session, instance: Instance) -> InstanceFacts:
+        seed = translate.seed_spec(self._config, session, instance)
+        return InstanceFacts(
+            instance_id=instance.id,
+            name=instance.name,
+            host_name=seed.host_name,
+            instance_type=instance.instance_type,
+            image_id=instance.image_id,
+            serial_number=instance.uuid,
+            owner_id=instance.account_id,
+            region_id=seed.region_id,
+            zone_id=seed.zone_id,
+            interfaces=tuple(_interface(session, one) for one in instance.interfaces),
+            public_keys=seed.public_keys,
+            name_servers=self._name_servers,
+            user_data=seed.user_data,
+        )
+
+
+def _interface(session: Session, interface: NetworkInterface) -> InterfaceFacts:
+    cidr = interface.vswitch.cidr
+    return InterfaceFacts(
+        id=interface.id,
+        mac=interface.mac,
+        ip=interface.ip,
+        netmask=str(ipaddress.IPv4Network(cidr).netmask),
+        gateway=gateway(cidr),
+        vswitch_id=interface.vswitch_id,
+        vswitch_cidr=cidr,
+        vpc_id=interface.vpc_id,
+        vpc_cidr=session.get_one(Vpc, interface.vpc_id).cidr,
+    )
