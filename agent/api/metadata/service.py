@@ -49,12 +49,18 @@ class _Site:
     server: web.Server
     guards: set[Guard] = field(default_factory=set)
 
+    def abort(self) -> None:
+        """Close everything at once."""
+        self.listener.close()
+        for guard in list(self.guards):
+            guard.abort()
+
     async def close(self) -> None:
+        """Answer what was asked, for a short while, then close everything."""
         self.listener.close()
         self.server.pre_shutdown()
         await self.server.shutdown(CLOSE_SECONDS)
-        for guard in list(self.guards):
-            guard.abort()
+        self.abort()
 
 
 class MetadataService:
@@ -119,7 +125,7 @@ class MetadataService:
         with self._lock:
             wanted = set(self._routers)
         for vpc_id in self._sites.keys() - wanted:
-            await self._sites.pop(vpc_id).close()
+            self._sites.pop(vpc_id).abort()  # it had no guests any more
         self._failures = {vpc_id: why for vpc_id, why in self._failures.items() if vpc_id in wanted}
         for vpc_id in sorted(wanted - self._sites.keys()):
             try:
