@@ -102,8 +102,7 @@ class Agent:
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
         await asyncio.to_thread(self._take_over)
-        # Probing takes seconds: better now than in the first call that wants to know.
-        threading.Thread(target=self.drivers.hypervisor.acceleration, name="acceleration", daemon=True).start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self.runner.start()
         self.runner.wake()
         await self.server.start()
@@ -113,6 +112,14 @@ class Agent:
             owner = account.ensure_default_account(session, self.clock)
             default_network.ensure_default_network(Caller(session, owner.id, "", self.services))
         self.reconciler.start()
+
+    def _warm_up(self) -> None:
+        """Probing KVM, and libvirt's look at QEMU, take seconds: better now than in the first call or boot."""
+        self.drivers.hypervisor.acceleration()
+        try:
+            self.drivers.hypervisor.version()
+        except DriverError as error:
+            log.warning("%s", error)
 
     async def stop(self) -> None:
         """Guests, their network and their filters go on as they are."""
