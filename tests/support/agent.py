@@ -66,25 +66,26 @@ class AgentProcess:
             "minimum_disk_gib": {"system": 1},
             **settings,
         }
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
         return self.root / "run/agent.sock"
 
-    def start(self, **environment: str) -> None:
-        """Start it and wait until it answers; `environment` for faults to be injected."""
+    def start(self) -> None:
+        """Start it and wait until it answers."""
         self._write_config()
         with (self.root / "agent.out").open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "agent.main", "run", "--config", str(self.config)],
                 cwd=REPOSITORY,
-                env=os.environ | environment,
+                env=os.environ | self.environment,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
             )
-        wait_for("the agent's answer", self._answers, 60)
+        wait_for("the agent's answer", self._answers, 60, every=0.02)
 
     def _write_config(self) -> None:
         lines = [f"{k} = {json.dumps(v)}" for k, v in self.settings.items() if not isinstance(v, dict)]
