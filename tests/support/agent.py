@@ -114,7 +114,7 @@ class AgentProcess:
                 "x-acs-version": version,
                 "Content-Type": "application/x-www-form-urlencoded",
             }
-            connection.request("POST", "/", urlencode(_flat(params)), headers)
+            connection.request("POST", "/", urlencode(flat(params)), headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:
@@ -189,16 +189,17 @@ class AgentProcess:
         return self.call("RunInstances", **(defaults | params))["InstanceIdSets"]["InstanceIdSet"][0]
 
 
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Parameters as they go over the wire: lists as `Name.1`, structures as `Name.Field`."""
+    wire: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            wire |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            flat |= _flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
+            wire |= flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = str(value)
-    return flat
+            wire[prefix + name] = str(value)
+    return wire
 
 
 @contextlib.contextmanager
