@@ -190,12 +190,19 @@ async def _copy(stream: asyncio.StreamReader) -> None:
             line = await stream.readexactly(overlong.consumed)
         if not line:
             return
-        log.info("%s", line.decode(errors="replace").rstrip("\n"))
+        log.info("%s", line.decode(errors="replace").rstrip("\n"), extra={"of_child": True})
+
+
+class _Lines(logging.Formatter):
+    """The child's lines as they are: they have their own times."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if hasattr(record, "of_child") else super().format(record)
 
 
 def _log_to(path: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s SUPERVISOR %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

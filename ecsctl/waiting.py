@@ -13,7 +13,7 @@ from ecsctl.progress import Progress
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
-_SETTLE_SECONDS = 5.0  # from the end of a job to the state it was to lead to
+_SETTLE_SECONDS = 3.0  # from the end of a job to the state it was to lead to
 FAILED, SUCCEEDED = "Failed", "Succeeded"
 
 Goal = Callable[[Json | None, Json | None], bool]

@@ -6,7 +6,9 @@ import sh
 
 from agent.core.errors import DriverError
 
-SECONDS = 600
+SECONDS = 600.0
+TIMED_OUT = 124  # what timeout(1) ends with
+KILL_SECONDS = 10  # after a polite request to end
 
 
 def run(program: str, *arguments: str, doing: str, package: str, stdin: str = "", seconds: float = SECONDS) -> str:
@@ -15,14 +17,17 @@ def run(program: str, *arguments: str, doing: str, package: str, stdin: str = ""
     Secrets go through `stdin`, never through `arguments`. Raises DriverError.
     """
     try:
-        command = sh.Command(program)
+        path = str(sh.Command(program))
     except sh.CommandNotFound:
         raise DriverError(f"cannot {doing}: {program} is missing, apt-get install {package}") from None
+    # timeout(1), because sh's own time limit makes every call last a multiple of 0.1 s.
+    limited = sh.Command("timeout").bake(f"--kill-after={KILL_SECONDS}", str(seconds), path)
     try:
-        return str(command(*arguments, _in=stdin, _timeout=seconds, _tty_out=False))
-    except sh.TimeoutException:
-        raise DriverError(f"cannot {doing}: {program} did not end within {seconds:.0f} s", transient=True) from None
+        return str(limited(*arguments, _in=stdin, _tty_out=False))
     except sh.ErrorReturnCode as error:
+        if error.exit_code == TIMED_OUT:
+            why = f"{program} did not end within {seconds:.0f} s"
+            raise DriverError(f"cannot {doing}: {why}", transient=True) from None
         raise DriverError(f"cannot {doing}: {_why(error)}") from None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent.core.errors import DriverError
@@ -17,11 +19,17 @@ def temporary_path(final: Path) -> Path:
     return final.with_name(f"{TEMPORARY}{random_word(8)}-{final.name}")
 
 
-def commit(temporary: Path, final: Path) -> None:
-    """Give the finished file its name; durable when this returns."""
-    sync(temporary)
-    os.rename(temporary, final)
-    sync(final.parent)
+@contextlib.contextmanager
+def replacing(final: Path) -> Iterator[Path]:
+    """A temporary path to make the file at; at the end it gets its name, durably. After an error nothing is left."""
+    temporary = temporary_path(final)
+    try:
+        yield temporary
+        sync(temporary)
+        os.rename(temporary, final)
+        sync(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
@@ -42,14 +50,12 @@ def sync(path: Path) -> None:
 
 def write(final: Path, content: bytes, mode: int) -> None:
     """Replace `final` by a file with this content; raises DriverError naming it."""
-    temporary = temporary_path(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.chmod(mode)
-        commit(temporary, final)
+        with replacing(final) as temporary:
+            temporary.write_bytes(content)
+            temporary.chmod(mode)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DriverError(f"cannot write {final}: {error.strerror}") from None
 
 

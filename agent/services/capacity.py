@@ -18,7 +18,11 @@ def allocated(session: Session) -> tuple[int, int]:
 
 
 def check_room(caller: Caller, vcpus: int, memory_mib: int) -> None:
-    """Raises NoStock when instances of that size in sum do not fit on the host any more."""
+    """Raises NoStock when instances of that size in sum do not fit on the host any more.
+
+    Raises DriverError when libvirt cannot be reached: better now than in a job that nobody watches.
+    """
+    caller.services.hypervisor.version()
     config, host = caller.services.config, caller.services.hypervisor.capacity()
     used_vcpus, used_mib = allocated(caller.session)
     room_vcpus = int(host.vcpus * config.cpu_overcommit) - used_vcpus

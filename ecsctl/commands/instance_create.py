@@ -144,12 +144,28 @@ def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dry_run(client: Client, parameters: dict[str, Any], amount: int) -> None:
+    if not _would_work(client, "RunInstances", {**parameters, "Amount": amount}):
+        _would_work(client, "CreateInstance", _for_create_instance(parameters), or_raise=True)
+    click.echo("it would work: nothing was created", err=True)
+
+
+def _would_work(client: Client, action: str, parameters: dict[str, Any], *, or_raise: bool = False) -> bool:
+    """False when the caller may not call the action; any other refusal is raised."""
     try:
-        client.regional("RunInstances", **parameters, Amount=amount, DryRun=True)
+        client.regional(action, **parameters, DryRun=True)
     except ApiError as error:
+        if error.forbidden and not or_raise:
+            return False
         if error.code != "DryRunOperation":
             raise
-    click.echo("it would work: nothing was created", err=True)
+    return True
+
+
+def _for_create_instance(parameters: dict[str, Any]) -> dict[str, Any]:
+    """CreateInstance knows one security group only."""
+    if "SecurityGroupIds" in parameters:
+        raise UsageFault("CreateInstance, used here, takes one security group: join the others afterwards")
+    return dict(parameters)
 
 
 def _run(client: Client, parameters: dict[str, Any], amount: int, timeout: float) -> list[str]:
@@ -176,11 +192,8 @@ def _create_and_start(client: Client, parameters: dict[str, Any], amount: int, t
 
 
 def _create_stopped(client: Client, parameters: dict[str, Any], amount: int, timeout: float) -> list[str]:
-    token, groups = parameters.pop("ClientToken"), parameters.pop("SecurityGroupIds", None)
-    if groups:
-        if len(groups) > 1:
-            raise UsageFault("CreateInstance, used here, takes one security group: join the others afterwards")
-        parameters["SecurityGroupId"] = groups[0]
+    parameters = _for_create_instance(parameters)
+    token = parameters.pop("ClientToken")
     answers = []
     for number in range(amount):
         own = token if amount == 1 else f"{token[:60]}-{number}"

@@ -61,11 +61,20 @@ def ssh(
 
 @command("cp")
 @click.option("-r", "--recursive", is_flag=True, help="Whole directories.")
+@click.option("-O", "legacy", is_flag=True, help="The old scp protocol, for guests without sftp (dropbear).")
 @click.option("-l", "--login", metavar="USER", default=DEFAULT_USER, show_default=True)
 @_identity
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @click.argument("destination", metavar="DST")
-def cp(app: App, recursive: bool, login: str, identity: str | None, sources: tuple[str, ...], destination: str) -> None:
+def cp(
+    app: App,
+    recursive: bool,
+    legacy: bool,
+    login: str,
+    identity: str | None,
+    sources: tuple[str, ...],
+    destination: str,
+) -> None:
     """Copy files. NAME:PATH means a file of the instance NAME."""
     paths = [*sources, destination]
     remote = {name for path in paths if (name := _split_remote(path)[0])}
@@ -74,6 +83,7 @@ def cp(app: App, recursive: bool, login: str, identity: str | None, sources: tup
         raise UsageFault(f"cannot copy {' '.join(paths)}: {what}")
     instance = _running(app.client, remote.pop())
     arguments = [_program("scp"), *ssh_options(app, instance, identity), *(["-r"] if recursive else [])]
+    arguments += ["-O"] if legacy else []
     _become([*arguments, "--", *(_scp_path(path, login, instance["InstanceId"]) for path in paths)])
 
 

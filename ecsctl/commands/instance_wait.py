@@ -70,7 +70,7 @@ def console_output(app: App, name: str, lines: int | None) -> None:
     text = _decode(str(answer.get("ConsoleOutput", "")))
     if lines:
         text = "\n".join(text.splitlines()[-lines:])
-    click.echo(text, nl=not text.endswith("\n"))
+    click.echo(text, nl=bool(text) and not text.endswith("\n"))
 
 
 def _wait_ssh(client: Client, name: str, instance_id: str, timeout: float) -> None:

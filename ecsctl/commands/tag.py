@@ -50,18 +50,17 @@ def rm(app: App, resource: str, keys: tuple[str, ...], every: bool) -> None:
 
 
 @command("ls")
-@click.argument("resource", required=False, shell_complete=names("instance"))
-@click.option("--type", "noun", type=click.Choice(list(BY_NOUN)), default="instance", show_default=True)
-def ls(app: App, resource: str | None, noun: str) -> None:
-    """List the tags of a resource, or all tags of a type of resource."""
-    kind, resource_id = _resolve(app.client, resource) if resource else (BY_NOUN[noun], None)
+@_resource
+def ls(app: App, resource: str) -> None:
+    """List the tags of a resource."""
+    kind, resource_id = _resolve(app.client, resource)
     found: list[Json] = []
     token: str | None = None
     while True:
         answer = app.client.regional(
             "ListTagResources",
             ResourceType=kind.tag_type,
-            ResourceId=[resource_id] if resource_id else None,
+            ResourceId=[resource_id],
             NextToken=token,
         )
         found += unwrap(answer, "TagResources.TagResource")

@@ -17,8 +17,8 @@ install_program() {
         printf '%s\n' "$wanted" >"$venv/.installed"
     fi
     install_catalogue
-    link "$bin/ecsctl" "$venv/bin/ecsctl"
-    link "$bin/ecs-agent" "$venv/bin/ecs-agent"
+    make_link "$bin/ecsctl" "$venv/bin/ecsctl"
+    make_link "$bin/ecs-agent" "$venv/bin/ecs-agent"
 }
 
 install_catalogue() {
@@ -52,8 +52,7 @@ supervisor_pid() {
     if [[ -n $pid ]] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q ' supervise '; then printf '%s\n' "$pid"; fi
 }
 
-# It has written its pid, or its process has ended already.
-supervisor_begun() { [[ -n $(supervisor_pid) || ! -e /proc/$1 ]]; }
+supervisor_pid_is_there() { [[ -n $(supervisor_pid) ]]; }
 
 supervisor_ended() { [[ -z $(supervisor_pid) ]]; }
 
@@ -100,10 +99,8 @@ launch_agent() {
     else
         note "starting the agent under its supervisor: no systemd here"
         mkdir -p "$log_dir"
-        # What it prints before it opens its own log; a session of its own, so that no terminal takes it along.
-        setsid "$bin/ecs-agent" supervise --config "$config" >>"$log" 2>&1 </dev/null 9>&- &
-        disown
-        until_ok 30 "the supervisor" supervisor_begun $! || true # why not is said by agent_is_silent
+        detached "$bin/ecs-agent" supervise --config "$config"
+        until_ok 10 "the supervisor" supervisor_pid_is_there || true # agent_is_silent says why
     fi
 }
 

@@ -104,6 +104,22 @@ only_one() {
     flock -n 9 || die "another $2 is running (it holds $1): wait for it"
 }
 
+# without_descriptors COMMAND…: run it with the three standard descriptors only. A lock that somebody holds around us must
+# not live on in a daemon.
+without_descriptors() {
+    (
+        local fd
+        for fd in /proc/self/fd/*; do
+            fd=${fd##*/}
+            ((fd <= 2)) || eval "exec $fd>&-"
+        done
+        exec "$@"
+    )
+}
+
+# detached COMMAND…: it outlives us, in a session of its own. What it prints before it has a log of its own goes to ours.
+detached() { without_descriptors setsid --fork "$@" >>"$log" 2>&1 </dev/null; }
+
 have_systemd() { [[ -d /run/systemd/system ]]; }
 
 # answers SOCKET: does somebody listen there?

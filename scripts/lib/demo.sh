@@ -23,10 +23,12 @@ configure_user() {
     mkdir -m 0700 "$copy"
     if as_user test -e "$file"; then as_user cat "$file" | install -m 0600 /dev/stdin "$copy/config.toml"; fi
     choose_profile "$copy"
-    ECSCTL_HOME=$copy shown "the configuration of ecsctl" "$bin/ecsctl" ${profile:+--profile "$profile"} config init
+    ECSCTL_HOME=$copy logged "asking for an access key, unless there is one that works" "$bin/ecsctl" ${profile:+--profile "$profile"} config init
     if as_user cat "$file" 2>/dev/null | cmp -s - "$copy/config.toml"; then
         note "$file is up to date"
     else
+        # ssh will write known_hosts beside it.
+        as_user test -e "${file%/*}" || remember "$made" "user-file $user ${file%/*}/known_hosts"
         as_user test -e "$file" || remember "$made" "user-file $user $file"
         (
             umask 077

@@ -37,11 +37,11 @@ ensure_libvirt() {
     else
         # virtlogd first: QEMU's output goes through it from the start.
         if ! answers /run/libvirt/virtlogd-sock; then
-            logged "starting virtlogd" virtlogd -d
+            logged "starting virtlogd" without_descriptors virtlogd -d
             remember "$1" "virtlogd $(cat /run/virtlogd.pid)"
         fi
         if ! libvirt_answers >>"$log" 2>&1; then
-            logged "starting libvirtd" libvirtd -d
+            logged "starting libvirtd" without_descriptors libvirtd -d
             remember "$1" "libvirtd $(cat /run/libvirtd.pid)"
         fi
     fi
@@ -104,8 +104,8 @@ except config.ConfigError as error:
     sys.exit(f"quickstart: {error}")' "$1" "$2"
 }
 
-# link PATH TARGET: a symbolic link, never over something that is not ours.
-link() {
+# make_link PATH TARGET: a symbolic link, never over something that is not ours.
+make_link() {
     if [[ -e $1 || -L $1 ]]; then
         [[ -L $1 && $(readlink "$1") == "$2" ]] || die "$1 exists and is not ours: move it away"
     else

@@ -161,12 +161,14 @@ async def echo(socket: web.WebSocketResponse) -> None:
             await socket.send_bytes(message.data)
 
 
-def listing(wrapper: str, items: list[dict[str, Any]]) -> Callable[[dict[str, str]], dict[str, Any]]:
+def listing(wrapper: str, items: list[dict[str, Any]]) -> Callable[[dict[str, str]], Any]:
     """A paged list action: filters by fields of the same name, cuts pages as asked."""
     outer, inner = wrapper.split(".")
 
-    def answer(parameters: dict[str, str]) -> dict[str, Any]:
+    def answer(parameters: dict[str, str]) -> Any:
         number, size = int(parameters.get("PageNumber", 1)), int(parameters.get("PageSize", 10))
+        if size > (100 if "InstanceIds" in parameters else 50):
+            return error(400, "InvalidParameter.PageSize", f"The specified parameter PageSize {size} is not valid.")
         found = [item for item in items if all(item.get(k, v) == v for k, v in parameters.items() if k.endswith("Id"))]
         page = found[(number - 1) * size : number * size]
         return {outer: {inner: page}, "TotalCount": len(found), "PageNumber": number, "PageSize": size}

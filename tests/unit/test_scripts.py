@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def test_shellcheck_has_nothing_to_say() -> None:
         ["shellcheck", "--external-sources", "--check-sourced", *ENTRIES], cwd=ROOT, capture_output=True, text=True
     )
     assert result.stdout + result.stderr == ""
+
+
+def test_no_function_hides_a_program() -> None:
+    defined = {
+        name
+        for path in [*LIBRARIES, *(ROOT / entry for entry in ENTRIES)]
+        for name in re.findall(r"^(\w+)\(\)", path.read_text(), re.MULTILINE)
+    }
+    assert len(defined) > 50
+    assert {name for name in defined if shutil.which(name)} == set()
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -151,6 +162,21 @@ class TestCommon:
     def test_what_is_started_does_not_keep_the_lock(self, tmp_path: Path) -> None:
         command = f"only_one {tmp_path}/lock run; logged looking sh -c '! test -e /dev/fd/9'"
         assert bash(command).returncode == 0
+
+    def test_a_daemon_keeps_none_of_our_descriptors(self, tmp_path: Path) -> None:
+        code = f"""
+            log={tmp_path}/log
+            exec 7>{tmp_path}/lock 12>{tmp_path}/other
+            flock 7
+            daemon='ls /proc/$$/fd >$0/fds.new; mv $0/fds.new $0/fds; until [ -e $0/end ]; do sleep 0.05; done'
+            detached sh -c "$daemon" {tmp_path}
+            until_ok 20 it test -e {tmp_path}/fds
+            exec 7>&- 12>&-
+            flock -n {tmp_path}/lock echo free
+            touch {tmp_path}/end
+        """
+        assert bash(code).stdout == "free\n"
+        assert not {"7", "9", "12"} & set((tmp_path / "fds").read_text().split())
 
     @pytest.mark.parametrize("how", ["logged", "shown"])
     @pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
@@ -283,9 +309,9 @@ class TestHost:
         assert path.stat().st_mtime_ns == before
 
     def test_a_link_is_made_once_and_never_over_something_else(self, tmp_path: Path) -> None:
-        bash(f"link {tmp_path}/link {tmp_path}/target; link {tmp_path}/link {tmp_path}/target")
+        bash(f"make_link {tmp_path}/link {tmp_path}/target; make_link {tmp_path}/link {tmp_path}/target")
         assert (tmp_path / "link").readlink() == tmp_path / "target"
-        other = bash(f"link {tmp_path}/link {tmp_path}/elsewhere", check=False)
+        other = bash(f"make_link {tmp_path}/link {tmp_path}/elsewhere", check=False)
         assert other.returncode == 1
         assert "exists and is not ours" in other.stderr
 
@@ -296,6 +322,24 @@ class TestHost:
         assert bash(f"recalled {made} kvm").stdout == "root:root 600\n"
         assert bash(f"recalled {made} libvirtd").stdout == ""
         assert bash(f"recalled {tmp_path}/none group").stdout == ""
+
+
+class TestRemove:
+    def test_settings_are_read_without_the_program(self, tmp_path: Path) -> None:
+        config = tmp_path / "agent.toml"
+        ask = f"config={config}; setting prefix ecs; setting data_dir /var/lib/ecs"
+        assert bash(ask).stdout.split() == ["ecs", "/var/lib/ecs"]
+        config.write_text('prefix = "lab"\n')
+        assert bash(ask).stdout.split() == ["lab", "/var/lib/ecs"]
+        config.write_text("prefix = lab\n")
+        broken = bash(ask, check=False)
+        assert broken.returncode == 1
+        assert broken.stderr.startswith(f"quickstart: cannot read {config}: ")
+        assert len(broken.stderr.splitlines()) == 1
+
+    def test_only_a_prefix_is_swept(self) -> None:
+        for wrong in ("", "*", "toolong", "Ecs", "1ab"):
+            assert "is no prefix" in bash(f"sweep_prefix '{wrong}' test:///default", check=False).stderr
 
 
 class TestPython:

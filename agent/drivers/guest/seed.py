@@ -77,21 +77,20 @@ class SeedBuilder:
         """Replaced atomically; a running guest keeps the one it was started with."""
         final = self.seed_path(spec.instance_id)
         files = seed_files(spec)
-        temporary = durable.temporary_path(final)
         try:
-            with tempfile.TemporaryDirectory(prefix=durable.TEMPORARY, dir=self._directory) as staging:
+            with (
+                durable.replacing(final) as temporary,
+                tempfile.TemporaryDirectory(prefix=durable.TEMPORARY, dir=self._directory) as staging,
+            ):
                 for name, content in files.items():
                     (Path(staging) / name).write_bytes(content)
                 _make_iso(Path(staging), temporary, f"write the seed of {spec.instance_id}")
-            os.chown(temporary, 0, self._user.own_gid)
-            temporary.chmod(0o440)
-            durable.commit(temporary, final)
+                os.chown(temporary, 0, self._user.own_gid)
+                temporary.chmod(0o440)
         except OSError as error:
             raise DriverError(
                 f"cannot write the seed of {spec.instance_id} in {self._directory}: {error.strerror}"
             ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
         return final
 
     def delete_seed(self, instance_id: str) -> None:

@@ -74,7 +74,10 @@ class AccelerationProbe:
 
     def _find_out(self) -> Acceleration:
         if self._wanted != "auto":
-            return Acceleration(self._wanted, "set in the configuration")
+            but = (
+                f", but this host has no {self._device}" if self._wanted == "kvm" and not self._device.exists() else ""
+            )
+            return Acceleration(self._wanted, f"set in the configuration{but}")
         if not self._device.exists():
             return Acceleration("tcg", f"this host has no {self._device}")
         key = self._key()

@@ -112,7 +112,7 @@ def _devices(spec: DomainSpec) -> ET.Element:
     devices = ET.Element("devices")
     devices.extend(_disk(disk) for disk in spec.disks)
     if spec.seed is not None:
-        devices.append(_seed(str(spec.seed)))
+        devices.append(_seed(str(spec.seed), spec.machine))
     devices.append(ET.Element("controller", type="usb", model="none"))
     devices.extend(_nic(nic) for nic in spec.nics)
     devices.append(_serial(str(spec.console_log)))
@@ -141,12 +141,13 @@ def _disk(disk: DiskSpec) -> ET.Element:
     return element
 
 
-def _seed(path: str) -> ET.Element:
-    """An IDE CD-ROM: the one kind of CD that Debian's cloud kernel sees on machine `pc`."""
+def _seed(path: str, machine: str) -> ET.Element:
+    """A CD-ROM: IDE on `pc`, because Debian's cloud kernel has no AHCI; elsewhere SATA, because there is no IDE."""
+    device, bus = ("hda", "ide") if machine == "pc" else ("sda", "sata")
     element = ET.Element("disk", type="file", device="cdrom")
     ET.SubElement(element, "driver", name="qemu", type="raw")
     ET.SubElement(element, "source", file=path)
-    ET.SubElement(element, "target", dev="hda", bus="ide")
+    ET.SubElement(element, "target", dev=device, bus=bus)
     ET.SubElement(element, "readonly")
     return element
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
+CLOSE_SECONDS = 10.0  # a libvirtd that hangs must not keep the agent from ending
 
 _loop_lock = threading.Lock()
 _loop: threading.Thread | None = None
@@ -66,7 +67,7 @@ class Watcher:
     def close(self) -> None:
         self._stopped.set()
         self._queue.put(_Signal.STOP)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -83,14 +84,16 @@ class Watcher:
 
     def _open(self) -> libvirt.virConnect | None:
         """A connection with our callbacks registered; None when closed meanwhile."""
-        pause = FIRST_RETRY_SECONDS
+        pause, told = FIRST_RETRY_SECONDS, ""
         while not self._stopped.is_set():
             try:
                 connection = self._connect()
                 self._register(connection)
                 return connection
             except (DriverError, libvirt.libvirtError) as error:
-                log.warning("no events from libvirt: %s", error)
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("no events from libvirt: %s", told)
             self._stopped.wait(pause)
             pause = min(2 * pause, LAST_RETRY_SECONDS)
         return None

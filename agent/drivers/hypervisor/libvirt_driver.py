@@ -52,6 +52,7 @@ class LibvirtDriver:
         probe_kernel: Path | None = None,
         qemu_user_name: str = qemu_user.DEFAULT,
     ) -> None:
+        state_dir.mkdir(parents=True, exist_ok=True)
         self._uri = uri
         self._own = f"{prefix}-i-"
         self._state_dir = state_dir
@@ -81,6 +82,7 @@ class LibvirtDriver:
                 return
             if domain is not None and domain.UUIDString() != spec.uuid:
                 domain.undefineFlags(_UNDEFINE)
+            _check_taps(spec)
             spec.console_log.parent.mkdir(parents=True, exist_ok=True)
             connection.defineXML(description).createWithFlags(_START)
 
@@ -199,6 +201,13 @@ def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | No
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def _check_taps(spec: DomainSpec) -> None:
+    """libvirt's own complaint does not name the tap."""
+    for nic in spec.nics:
+        if not Path("/sys/class/net", nic.tap).exists():
+            raise DriverError(f"cannot start domain {spec.name}: there is no tap {nic.tap} in the host's namespace")
 
 
 def _unless_off(domain: libvirt.virDomain, action: Callable[[], object]) -> None:

@@ -8,18 +8,6 @@ from agent.core.specs import DomainState
 
 UNKNOWN = "unknown"
 
-# A domain that is shutting down still has its QEMU, its disks and its tap.
-STATES = {
-    libvirt.VIR_DOMAIN_NOSTATE: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUT_OFF,
-    libvirt.VIR_DOMAIN_CRASHED: DomainState.SHUT_OFF,
-}
-
 SHUT_OFF_REASONS = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: "shutdown",  # the guest powered off
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: "destroyed",  # by us
@@ -50,6 +38,5 @@ def domain_state(state: int, reason: int) -> tuple[DomainState, str]:
         return DomainState.PAUSED, PAUSED_REASONS.get(reason, UNKNOWN)
     if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
         return DomainState.PAUSED, "suspended"
-    if state == libvirt.VIR_DOMAIN_SHUTDOWN:
-        return DomainState.RUNNING, "shutting down"
-    return STATES.get(state, DomainState.RUNNING), "running"
+    # One that is shutting down still has its QEMU, its disks and its tap.
+    return DomainState.RUNNING, "shutting down" if state == libvirt.VIR_DOMAIN_SHUTDOWN else "running"

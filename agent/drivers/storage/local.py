@@ -48,16 +48,13 @@ class LocalStorage:
             return final
         if base is not None:
             _check_base(disk_id, size_gib, base, self.virtual_size_bytes(base))
-        temporary = durable.temporary_path(final)
         try:
-            _qemu_img(f"create disk {disk_id}", "create", "-q", *_create_arguments(temporary, size_gib, base))
-            os.chown(temporary, self._user.uid, self._user.gid)
-            temporary.chmod(0o600)
-            durable.commit(temporary, final)
+            with durable.replacing(final) as temporary:
+                _qemu_img(f"create disk {disk_id}", "create", "-q", *_create_arguments(temporary, size_gib, base))
+                os.chown(temporary, self._user.uid, self._user.gid)
+                temporary.chmod(0o600)
         except OSError as error:
             raise DriverError(f"cannot create disk {disk_id} in {self._disks}: {error.strerror}") from None
-        finally:
-            temporary.unlink(missing_ok=True)
         return final
 
     def delete_disk(self, disk_id: str) -> None:
@@ -86,14 +83,10 @@ class LocalStorage:
             if final.exists():
                 return _already_installed(image_id, final, source)
             _check_image(image_id, source)
-            temporary = durable.temporary_path(final)
-            try:
-                _move_content(source, temporary)
+            with durable.replacing(final) as temporary:
+                _take_content(source, temporary)
                 os.chown(temporary, 0, self._user.own_gid)
                 temporary.chmod(0o440)
-                durable.commit(temporary, final)
-            finally:
-                temporary.unlink(missing_ok=True)
             source.unlink(missing_ok=True)
         except OSError as error:
             raise DriverError(f"cannot install image {image_id} in {self._images}: {error.strerror}") from None
@@ -171,15 +164,16 @@ def _check_image(image_id: str, source: Path) -> None:
 
 def _already_installed(image_id: str, final: Path, source: Path) -> Path:
     if source.exists():
-        if not filecmp.cmp(source, final, shallow=False):
+        if not os.path.samefile(source, final) and not filecmp.cmp(source, final, shallow=False):
             raise DriverError(f"image {image_id} exists with other content: delete it first, when no disk needs it")
         source.unlink()
     return final
 
 
-def _move_content(source: Path, target: Path) -> None:
+def _take_content(source: Path, target: Path) -> None:
+    """A second name for the file, or a copy on another file system: `source` stays until the image is installed."""
     try:
-        os.rename(source, target)
+        os.link(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

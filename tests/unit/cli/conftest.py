@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli_peer import Peer
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 REGIONS = {"Regions": {"Region": [{"RegionId": "local", "LocalName": "Local", "RegionEndpoint": "127.0.0.1:8800"}]}}
@@ -95,3 +96,38 @@ def golden() -> Callable[[str, str], None]:
         assert text == path.read_text()
 
     return compare
+
+
+@pytest.fixture
+def sshd(setting) -> Iterator[int]:
+    """A real sshd on a loopback port, with keys of its own; its port. `ecsctl` is on the PATH of its sessions."""
+    directory, home = setting.directory, setting.home
+    (home / ".ssh").mkdir(mode=0o700)
+    for path in (directory / "host_key", home / ".ssh" / "id_ed25519"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    (directory / "authorized").write_text((home / ".ssh" / "id_ed25519.pub").read_text())
+    programs = directory / "bin"
+    programs.mkdir()
+    program = programs / "ecsctl"
+    program.write_text(
+        f"#!/bin/sh\nexport HOME={home} PYTHONPATH={setting.environ['PYTHONPATH']} "
+        f'ECSCTL_ENDPOINT=unix://{setting.socket}\nexec {sys.executable} -m ecsctl "$@"\n'
+    )
+    program.chmod(0o755)
+    port = free_port()
+    config = directory / "sshd_config"
+    config.write_text(
+        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host_key\nPidFile none\nUsePAM no\n"
+        f"AuthorizedKeysFile {directory}/authorized\nStrictModes no\nPasswordAuthentication no\n"
+        "Subsystem sftp internal-sftp\n"
+        f"SetEnv PATH={programs}:/usr/bin:/bin\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    while "listening" not in (line := server.stderr.readline()):
+        assert line, f"sshd ended with {server.wait()}"
+    yield port
+    server.terminate()
+    server.wait(10)
+    server.stderr.close()

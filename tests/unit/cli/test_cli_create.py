@@ -231,6 +231,11 @@ def test_dry_run(cloud: Peer, ecsctl) -> None:
     assert cloud.parameters("RunInstances")["DryRun"] == "true"
     cloud.answers["RunInstances"] = error(403, "OperationDenied.NoStock", "no room")
     ecsctl("instance", "create", "web", "--key-pair", "main", "--dry-run", status=1)
+    cloud.answers["RunInstances"] = FORBIDDEN
+    cloud.answers["CreateInstance"] = error(400, "DryRunOperation", "Request validation has been passed.")
+    assert "would work" in ecsctl("instance", "create", "web", "--key-pair", "main", "--dry-run").stderr
+    cloud.answers["CreateInstance"] = FORBIDDEN
+    ecsctl("instance", "create", "web", "--key-pair", "main", "--dry-run", status=4)
 
 
 def test_one_and_many(peer: Peer, ecsctl) -> None:

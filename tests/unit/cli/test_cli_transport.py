@@ -9,7 +9,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ecsctl.config import Settings
 from ecsctl.errors import Unreachable
 from tests.support import cli_answers as recorded
 from tests.support.cli_peer import Peer, listing
+from tests.support.ports import free_port
 
 KEYS = {"LTAI-x": "secret"}
 
@@ -147,48 +147,6 @@ def test_https(listed: Peer, ecsctl, setting, with_key: dict[str, str], certific
 # ----------------------------------------------------------------------------------------------- ssh
 
 
-@pytest.fixture
-def sshd(setting) -> Iterator[int]:
-    """A real sshd on a loopback port, with keys of its own; its port. `ecsctl` is on the PATH of its sessions."""
-    directory, home = setting.directory, setting.home
-    (home / ".ssh").mkdir(mode=0o700)
-    for path in (directory / "host_key", home / ".ssh" / "id_ed25519"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    (directory / "authorized").write_text((home / ".ssh" / "id_ed25519.pub").read_text())
-    programs = directory / "bin"
-    programs.mkdir()
-    program = programs / "ecsctl"
-    program.write_text(
-        f"#!/bin/sh\nexport HOME={home} PYTHONPATH={setting.environ['PYTHONPATH']} "
-        f'ECSCTL_ENDPOINT=unix://{setting.socket}\nexec {sys.executable} -m ecsctl "$@"\n'
-    )
-    program.chmod(0o755)
-    port = _free_port()
-    config = directory / "sshd_config"
-    config.write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host_key\nPidFile none\nUsePAM no\n"
-        f"AuthorizedKeysFile {directory}/authorized\nStrictModes no\nPasswordAuthentication no\n"
-        f"SetEnv PATH={programs}:/usr/bin:/bin\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    while "listening" not in (line := server.stderr.readline()):
-        assert line, f"sshd ended with {server.wait()}"
-    yield port
-    server.terminate()
-    server.wait(10)
-    server.stderr.close()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def trust(setting, port: int) -> None:
     key = (setting.directory / "host_key.pub").read_text()
     (setting.home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}")
@@ -237,5 +195,5 @@ def test_ssh_with_another_host_key_and_without_a_login(ecsctl, setting, sshd: in
 
 def test_ssh_to_nowhere(ecsctl) -> None:
     began = time.monotonic()
-    ecsctl("instance", "ls", "--endpoint", f"ssh://127.0.0.1:{_free_port()}", status=5)
+    ecsctl("instance", "ls", "--endpoint", f"ssh://127.0.0.1:{free_port()}", status=5)
     assert time.monotonic() - began < 30

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from cryptography.fernet import InvalidToken
 from sqlalchemy import func, select
 
 from agent.store.schema import Account, Base
 from agent.store.secrets import Sealer
-from agent.store.store import Store
+from agent.store.store import MIGRATIONS, Store, newest_revision
 
 NOW = dt.datetime(2026, 11, 23, 7, 35, 12, tzinfo=dt.UTC)
 
@@ -29,6 +31,16 @@ def test_migrations_lead_to_the_tables_of_the_schema(store: Store) -> None:
     with store.read() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_newest_revision_is_known_without_alembic(store: Store) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [newest_revision()]
+    with store.read() as session:
+        assert session.connection().exec_driver_sql("SELECT version_num FROM alembic_version").all() == [
+            (newest_revision(),)
+        ]
 
 
 def test_opening_again_keeps_the_content(store: Store) -> None:
