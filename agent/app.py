@@ -29,6 +29,7 @@ from agent.drivers.guest.seed import SeedBuilder
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.image.catalogue import Catalogue
 from agent.drivers.network.driver import NetworkDriver
+from agent.drivers.network.resolvers import guest_resolvers
 from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
@@ -122,10 +123,13 @@ class Agent:
             log.warning("%s", error)
 
     async def stop(self) -> None:
-        """Guests, their network and their filters go on as they are."""
+        """Guests, their network and their filters go on as they are. Ends the process if a step will not end."""
         await self.server.stop()
         await asyncio.to_thread(self.reconciler.stop)
-        await asyncio.to_thread(self.runner.stop)
+        if not await asyncio.to_thread(self.runner.stop):
+            log.warning("leaving a step of a job unfinished; the next agent does it again")
+            logging.shutdown()
+            os._exit(0)
         self.drivers.network.close()
         self.drivers.hypervisor.close()
         self.store.close()
@@ -136,7 +140,7 @@ def drivers_of(config: Config) -> Drivers:
     return Drivers(
         hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir),
         storage=LocalStorage(config.data_dir),
-        network=NetworkDriver(config.prefix, config.uplink, config.dns),
+        network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
     )

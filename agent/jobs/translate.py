@@ -81,5 +81,4 @@ def port_spec(config: Config, instance: Instance, interface: NetworkInterface) -
         prefix_length=ipaddress.IPv4Network(interface.vswitch.cidr).prefixlen,
         gateway=gateway(interface.vswitch.cidr),
         host_name=instance.host_name,
-        dns=config.dns,
     )

@@ -8,8 +8,9 @@ from agent.services import security_group, vpc, vswitch
 from agent.services.context import Caller
 from agent.store.schema import Setting, VSwitch
 
-VPC_CIDR = "192.168.0.0/16"
-VSWITCH_CIDR = "192.168.0.0/20"
+# Not 192.168.0.0/16: homes and labs use that themselves, and guests shall reach them through the uplink.
+VPC_CIDR = "172.16.0.0/16"
+VSWITCH_CIDR = "172.16.0.0/20"
 
 
 def ensure_default_network(caller: Caller) -> VSwitch | None:

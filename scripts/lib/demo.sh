@@ -27,6 +27,8 @@ configure_user() {
     if as_user cat "$file" 2>/dev/null | cmp -s - "$copy/config.toml"; then
         note "$file is up to date"
     else
+        # ssh will write known_hosts beside it.
+        as_user test -e "${file%/*}" || remember "$made" "user-file $user ${file%/*}/known_hosts"
         as_user test -e "$file" || remember "$made" "user-file $user $file"
         (
             umask 077

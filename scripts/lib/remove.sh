@@ -2,7 +2,7 @@
 # quickstart --remove: the opposite order of the installation, each part only if it is there and ours. Needs all the others.
 
 remove_everything() {
-    step_count=5
+    step_count=$((5 + ${purge:-0}))
     log=$(mktemp /tmp/ecs-remove.XXXXXX)
     step "guests" remove_guests
     step "agent" remove_agent
@@ -10,7 +10,6 @@ remove_everything() {
     step "program" remove_program
     step "host" remove_host_changes
     if [[ -n $purge ]]; then
-        step_count=6
         step "data" remove_data
     fi
     say ""
@@ -21,7 +20,7 @@ remove_everything() {
 # remove_guests: shut down inside, as long as each is given for that by the configuration.
 remove_guests() {
     local name running
-    name=$(prefix)
+    name=$(setting prefix ecs)
     running=$(domains_of "$name" running)
     if [[ -z $running ]]; then
         note "none runs"
@@ -32,13 +31,25 @@ remove_guests() {
     fi
 }
 
-# The prefix of the names of this agent's domains, namespaces and links.
-prefix() {
-    if [[ -x $venv/bin/python && -e $config ]]; then configured "$config" prefix; else printf 'ecs\n'; fi
+# setting KEY DEFAULT: from the configuration, without the help of the program, which may be half there.
+setting() {
+    if [[ ! -e $config ]]; then
+        printf '%s\n' "$2"
+        return
+    fi
+    /usr/bin/python3 -c '
+import sys, tomllib
+try:
+    with open(sys.argv[1], "rb") as stream:
+        print(tomllib.load(stream).get(*sys.argv[2:]))
+except tomllib.TOMLDecodeError as error:
+    sys.exit(f"quickstart: cannot read {sys.argv[1]}: {error}")' "$config" "$@"
 }
 
+program_is_whole() { [[ -e $venv/.installed && -x $bin/ecs-agent ]]; }
+
 revive_agent() {
-    [[ -x $bin/ecs-agent ]] || return 1
+    program_is_whole || return 1
     launch_agent
     until_ok 60 "the agent" agent_answers
 }
@@ -57,8 +68,8 @@ remove_agent() {
 
 remove_runtime() {
     local name
-    name=$(prefix)
-    if [[ -x $bin/ecs-agent && -e $config ]]; then
+    name=$(setting prefix ecs)
+    if program_is_whole && [[ -e $config ]]; then
         logged "removing what belongs to '$name'" "$bin/ecs-agent" remove --config "$config"
     fi
     sweep_prefix "$name" "$libvirt_uri"
@@ -122,8 +133,14 @@ remove_data() {
         runuser -u "$who" -- rmdir --ignore-fail-on-non-empty -- "$(dirname "$path")" 2>/dev/null || true
     done < <(sed -n 's/^user-file //p' "$made" 2>/dev/null | tac)
     if [[ -e $state/packages ]]; then cp "$state/packages" "$log.packages"; fi
-    rm -rf "$data_dir" "$log_dir" "${config%/*}"
-    note "removed $data_dir, $log_dir and ${config%/*}"
+    path=$(setting data_dir "$data_dir")
+    [[ $path == "$data_dir" ]] || note "left $path, which was chosen in $config: remove it yourself"
+    for path in "$data_dir" "$log_dir" "${config%/*}"; do
+        if [[ -e $path ]]; then
+            rm -rf "$path"
+            note "removed $path"
+        fi
+    done
 }
 
 tell_what_stays() {

@@ -63,7 +63,7 @@ def test_the_systems_group_has_the_guides_rules_at_priority_110(cloud: Cloud) ->
         ("ingress", "ICMP", "-1/-1", "0.0.0.0/0"),
         ("ingress", "TCP", "22/22", "0.0.0.0/0"),
         ("ingress", "TCP", "3389/3389", "0.0.0.0/0"),
-        ("ingress", "ALL", "-1/-1", "192.168.0.0/16"),
+        ("ingress", "ALL", "-1/-1", "172.16.0.0/16"),
         ("egress", "ALL", "-1/-1", "0.0.0.0/0"),
     }
 

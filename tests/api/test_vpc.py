@@ -184,9 +184,9 @@ def test_the_default_network_is_made_once(cloud: Cloud) -> None:
     vpc_id, vswitch_id = cloud.default_vswitch()
     assert cloud.default_vswitch() == (vpc_id, vswitch_id)
     [shown] = cloud.call("DescribeVpcs", {"IsDefault": True})["Vpcs"]["Vpc"]
-    assert (shown["CidrBlock"], shown["VpcName"]) == ("192.168.0.0/16", "default")
+    assert (shown["CidrBlock"], shown["VpcName"]) == ("172.16.0.0/16", "default")
     [vswitch] = cloud.call("DescribeVSwitches", {"IsDefault": True})["VSwitches"]["VSwitch"]
-    assert (vswitch["CidrBlock"], vswitch["AvailableIpAddressCount"]) == ("192.168.0.0/20", 4092)
+    assert (vswitch["CidrBlock"], vswitch["AvailableIpAddressCount"]) == ("172.16.0.0/20", 4092)
     cloud.call("DeleteVSwitch", {"VSwitchId": vswitch_id})
     cloud.call("DeleteVpc", {"VpcId": vpc_id})
     with cloud.caller() as caller:  # the next start of the agent

@@ -9,17 +9,15 @@ import contextlib
 import http.client
 import json
 import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.claims import claim
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,10 +47,10 @@ class AgentProcess:
     """`start()`, `call(...)`, `kill()`, `start()` again ... `close()` removes everything it made."""
 
     def __init__(self, libvirt_uri: str, **settings: Any) -> None:
-        # Prefixes of tests begin with `t`, so that an interrupted run's leftovers are recognised.
-        self.prefix = "t" + secrets.token_hex(2)[:3]
-        self.root = Path(tempfile.mkdtemp(prefix=f"ecs-{self.prefix}-"))
-        self.root.chmod(0o755)
+        self._claimed = contextlib.ExitStack()
+        claimed = self._claimed.enter_context(claim())
+        claimed.uses_libvirt(libvirt_uri)
+        self.prefix, self.root = claimed.prefix, claimed.directory
         self.config = self.root / "agent.toml"
         self.settings: dict[str, Any] = {
             "data_dir": str(self.root / "data"),
@@ -117,7 +115,7 @@ class AgentProcess:
                 "x-acs-version": version,
                 "Content-Type": "application/x-www-form-urlencoded",
             }
-            connection.request("POST", "/", urlencode(_flat(params)), headers)
+            connection.request("POST", "/", urlencode(flat(params)), headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:
@@ -150,7 +148,7 @@ class AgentProcess:
         subprocess.run(
             [sys.executable, "-m", "agent.main", "remove", "--config", str(self.config)], cwd=REPOSITORY, check=True
         )
-        shutil.rmtree(self.root)
+        self._claimed.close()
 
     # ------------------------------------------------------------------------ what tests do often
 
@@ -192,16 +190,17 @@ class AgentProcess:
         return self.call("RunInstances", **(defaults | params))["InstanceIdSets"]["InstanceIdSet"][0]
 
 
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Parameters as they go over the wire: lists as `Name.1`, structures as `Name.Field`."""
+    wire: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            wire |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            flat |= _flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
+            wire |= flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = str(value)
-    return flat
+            wire[prefix + name] = str(value)
+    return wire
 
 
 @contextlib.contextmanager

@@ -324,6 +324,24 @@ class TestHost:
         assert bash(f"recalled {tmp_path}/none group").stdout == ""
 
 
+class TestRemove:
+    def test_settings_are_read_without_the_program(self, tmp_path: Path) -> None:
+        config = tmp_path / "agent.toml"
+        ask = f"config={config}; setting prefix ecs; setting data_dir /var/lib/ecs"
+        assert bash(ask).stdout.split() == ["ecs", "/var/lib/ecs"]
+        config.write_text('prefix = "lab"\n')
+        assert bash(ask).stdout.split() == ["lab", "/var/lib/ecs"]
+        config.write_text("prefix = lab\n")
+        broken = bash(ask, check=False)
+        assert broken.returncode == 1
+        assert broken.stderr.startswith(f"quickstart: cannot read {config}: ")
+        assert len(broken.stderr.splitlines()) == 1
+
+    def test_only_a_prefix_is_swept(self) -> None:
+        for wrong in ("", "*", "toolong", "Ecs", "1ab"):
+            assert "is no prefix" in bash(f"sweep_prefix '{wrong}' test:///default", check=False).stderr
+
+
 class TestPython:
     def test_the_hash_is_of_names_and_contents(self, tmp_path: Path) -> None:
         package = tmp_path / "agent"

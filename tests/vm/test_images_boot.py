@@ -86,7 +86,7 @@ def boot_first(guest: PlainGuest, key: paramiko.PKey) -> str:
     guest.wait_console("tiny: ready", 60)
     assert offered(guest) == ["publickey"]
     assert run(client, "hostname; cat /root/scripts; cat /root/boots").split() == ["i-first-host"] * 2 + ["one"]
-    assert run(client, "grep -c ssh- /root/.ssh/authorized_keys").strip() == "1"
+    assert run(client, "grep -c ecdsa- /root/.ssh/authorized_keys").strip() == "1"
     with client.open_sftp() as files:
         files.put(str(Path(__file__)), "/root/copy")
         assert files.stat("/root/copy").st_size == Path(__file__).stat().st_size

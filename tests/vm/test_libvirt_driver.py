@@ -4,11 +4,9 @@ import contextlib
 import os
 import shutil
 import signal
-import tempfile
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +22,15 @@ from agent.drivers.guest.seed import SeedBuilder
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.storage.local import LocalStorage
 from tests.support import golden
+from tests.support.claims import Claim, claim
 from tests.support.images import tiny_image
-from tests.support.libvirtd import PrivateLibvirt, private_libvirt
+from tests.support.libvirtd import PrivateLibvirt
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 BOOT_SECONDS = 180.0
 EVENT_SECONDS = 30.0
-PREFIX = "t0hv"
 
 
 class Changes:
@@ -57,13 +56,13 @@ class Changes:
 
 @dataclass
 class Host:
-    """One data directory, one libvirtd, one driver."""
+    """One claim on the real host, one libvirtd, one driver."""
 
     daemon: PrivateLibvirt
     driver: LibvirtDriver
     storage: LocalStorage
     seeds: SeedBuilder
-    directory: Path
+    claim: Claim
     changes: Changes
 
     def spec(self, tap: str) -> DomainSpec:
@@ -71,7 +70,7 @@ class Host:
         instance_id, disk_id, mac = new_id("instance"), new_id("disk"), "00:16:3e:00:00:01"
         disk = self.storage.create_disk(disk_id, 1, self.storage.image_path("tiny_x64"))
         return DomainSpec(
-            name=f"{PREFIX}-{instance_id}",
+            name=f"{self.claim.prefix}-{instance_id}",
             instance_id=instance_id,
             uuid=str(uuid.uuid4()),
             vcpus=1,
@@ -79,7 +78,7 @@ class Host:
             disks=(DiskSpec(disk, "vda", disk_id.removeprefix("d-")),),
             nics=(NicSpec(tap, mac),),
             seed=self.seeds.write_seed(SeedSpec(instance_id, "driver-test", (), None, mac)),
-            console_log=self.directory / "console" / f"{instance_id}.log",
+            console_log=self.claim.directory / "console" / f"{instance_id}.log",
             acceleration="tcg",
         )
 
@@ -89,41 +88,30 @@ class Host:
         return found
 
     def wait_until_off(self, spec: DomainSpec) -> DomainInfo:
-        wait_for(lambda: self.info(spec).state is DomainState.SHUT_OFF, EVENT_SECONDS, "the guest's end")
+        wait_for("the guest's end", lambda: self.info(spec).state is DomainState.SHUT_OFF, EVENT_SECONDS)
         return self.info(spec)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come within {seconds:.0f} s"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    directory = Path(tempfile.mkdtemp(prefix="ecs-hv-", dir="/var/tmp"))
-    directory.chmod(0o711)
-    try:
-        storage = LocalStorage(directory)
-        copy = directory / "tiny.qcow2"
+def host(libvirtd: PrivateLibvirt) -> Iterator[Host]:
+    with claim() as claimed:
+        claimed.uses_libvirt(libvirtd.uri)
+        storage = LocalStorage(claimed.directory / "data")
+        copy = claimed.directory / "tiny.qcow2"
         shutil.copyfile(tiny_image(), copy)
         storage.install_image("tiny_x64", copy)
-        with private_libvirt() as daemon:
-            driver = LibvirtDriver(daemon.uri, PREFIX, "auto", directory)
-            changes = Changes()
-            driver.on_change(changes)
-            try:
-                yield Host(daemon, driver, storage, SeedBuilder(directory), directory, changes)
-            finally:
-                driver.close()
-    finally:
-        shutil.rmtree(directory)
+        driver = LibvirtDriver(libvirtd.uri, claimed.prefix, "auto", claimed.directory)
+        changes = Changes()
+        driver.on_change(changes)
+        try:
+            yield Host(libvirtd, driver, storage, SeedBuilder(claimed.directory / "data"), claimed, changes)
+        finally:
+            driver.close()
 
 
 @contextlib.contextmanager
-def tap() -> Iterator[str]:
-    name = f"t0{random_word(8)}"
+def tap(host: Host) -> Iterator[str]:
+    name = host.claim.prefix + random_word(8)
     with IPRoute() as links:
         links.link("add", ifname=name, kind="tuntap", mode="tap")
         try:
@@ -136,7 +124,7 @@ def tap() -> Iterator[str]:
 @pytest.fixture
 def spec(host: Host) -> Iterator[DomainSpec]:
     """A guest that is gone after the test."""
-    with tap() as name:
+    with tap(host) as name:
         made = host.spec(name)
         yield made
         host.driver.destroy(made.name)
@@ -155,7 +143,7 @@ def test_a_guest_from_start_to_its_own_end(host: Host, spec: DomainSpec) -> None
     host.driver.resume(spec.name)
     assert (host.info(spec).state, host.info(spec).fresh) == (DomainState.RUNNING, False)
     prompt = b"driver-test login:"  # with the name from the seed
-    wait_for(lambda: prompt in host.driver.console_tail(spec.console_log, 4000), BOOT_SECONDS, "the guest's prompt")
+    wait_for("the prompt", lambda: prompt in host.driver.console_tail(spec.console_log, 4000), BOOT_SECONDS)
     assert spec.console_log.read_text(errors="replace").startswith("an earlier boot\n")
 
     host.changes.forget()
@@ -196,7 +184,7 @@ def test_two_guests_share_an_image(host: Host, spec: DomainSpec) -> None:
     image = host.storage.image_path("tiny_x64")
     files = (image, spec.disks[0].path, spec.seed)
     before = [ownership(path) for path in files if path]
-    with tap() as name:
+    with tap(host) as name:
         other = host.spec(name)
         try:
             for one in (spec, other):

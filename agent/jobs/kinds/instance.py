@@ -96,7 +96,9 @@ def _seed(context: Context) -> None:
 
 def _delete_seed(context: Context) -> None:
     context.drivers.seeds.delete_seed(context.resource_id)
-    context.config.console_log(context.resource_id).unlink(missing_ok=True)
+    log = context.config.console_log(context.resource_id)
+    for path in log.parent.glob(f"{log.name}*"):  # virtlogd rotates it to .log.0 and so on
+        path.unlink(missing_ok=True)
 
 
 def _boot(context: Context) -> Finish:

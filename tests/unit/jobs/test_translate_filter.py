@@ -42,14 +42,14 @@ def test_every_interface_of_the_vpc_and_no_other_is_a_member(cloud: Cloud) -> No
     vpc_id, vswitch_id = cloud.default_vswitch()
     groups = [cloud.call("CreateSecurityGroup", {"VpcId": vpc_id})["SecurityGroupId"] for _ in range(2)]
     cloud.add_instance(vswitch_id, [groups[1], groups[0]])
-    other = cloud.call("CreateVpc", {"CidrBlock": "192.168.0.0/16"})["VpcId"]
-    params = {"VpcId": other, "ZoneId": "local-a", "CidrBlock": "192.168.0.0/20"}
+    other = cloud.call("CreateVpc", {"CidrBlock": "172.16.0.0/16"})["VpcId"]
+    params = {"VpcId": other, "ZoneId": "local-a", "CidrBlock": "172.16.0.0/20"}
     beside = cloud.call("CreateVSwitch", params)["VSwitchId"]
     cloud.add_instance(beside, [])
     spec = spec_of(cloud, vpc_id)
     [member] = spec.members
     here = next(one for one in cloud.interfaces() if one.vpc_id == vpc_id)
-    assert (member.tap, member.mac, member.ips) == (here.tap, here.mac, ("192.168.0.1",))
+    assert (member.tap, member.mac, member.ips) == (here.tap, here.mac, ("172.16.0.1",))
     assert member.groups == (groups[1], groups[0])
 
 

@@ -16,21 +16,21 @@ from agent.store.schema import NetworkInterface
 from tests.support.cloud import Cloud
 
 
-def small_vswitch(cloud: Cloud, cidr: str = "192.168.100.0/28") -> str:
+def small_vswitch(cloud: Cloud, cidr: str = "172.16.100.0/28") -> str:
     vpc_id, _ = cloud.default_vswitch()
     return cloud.call("CreateVSwitch", {"VpcId": vpc_id, "ZoneId": "local-a", "CidrBlock": cidr})["VSwitchId"]
 
 
 def test_the_lowest_free_address_is_given(cloud: Cloud) -> None:
     vswitch_id = small_vswitch(cloud)
-    cloud.add_instance(vswitch_id, [], ip="192.168.100.2")
+    cloud.add_instance(vswitch_id, [], ip="172.16.100.2")
     cloud.add_instance(vswitch_id, [])
     cloud.add_instance(vswitch_id, [])
-    assert [one.ip for one in cloud.interfaces()] == ["192.168.100.1", "192.168.100.2", "192.168.100.3"]
+    assert [one.ip for one in cloud.interfaces()] == ["172.16.100.1", "172.16.100.2", "172.16.100.3"]
 
 
 def test_a_full_vswitch_says_so(cloud: Cloud) -> None:
-    vswitch_id = small_vswitch(cloud, "192.168.100.0/29")
+    vswitch_id = small_vswitch(cloud, "172.16.100.0/29")
     for _ in range(4):
         cloud.add_instance(vswitch_id, [])
     with pytest.raises(ApiError) as caught:
@@ -44,11 +44,11 @@ def test_a_full_vswitch_says_so(cloud: Cloud) -> None:
     ("wanted", "code"),
     [
         ("nonsense", "InvalidPrivateIpAddress.Malformed"),
-        ("192.168.101.1", "InvalidPrivateIpAddress"),
-        ("192.168.100.0", "InvalidPrivateIpAddress"),
-        ("192.168.100.13", "InvalidPrivateIpAddress"),  # the gateway
-        ("192.168.100.15", "InvalidPrivateIpAddress"),
-        ("192.168.100.1", "InvalidIPAddress.AlreadyUsed"),
+        ("172.16.101.1", "InvalidPrivateIpAddress"),
+        ("172.16.100.0", "InvalidPrivateIpAddress"),
+        ("172.16.100.13", "InvalidPrivateIpAddress"),  # the gateway
+        ("172.16.100.15", "InvalidPrivateIpAddress"),
+        ("172.16.100.1", "InvalidIPAddress.AlreadyUsed"),
     ],
 )
 def test_an_address_that_cannot_be_had(cloud: Cloud, wanted: str, code: str) -> None:
