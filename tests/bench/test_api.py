@@ -13,7 +13,7 @@ from tests.support.agent import AgentProcess
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 SMALL = {"ImageId": "tiny_x64", "InstanceType": "ecs.t1.small"}
-ROUNDS = 12
+ROUNDS = 20
 READS = 60
 
 

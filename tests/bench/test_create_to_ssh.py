@@ -23,7 +23,7 @@ from tests.support.agent import HOST, AgentProcess
 from tests.support.libvirtd import PrivateLibvirt
 
 IMAGE = os.environ.get("BENCH_IMAGE", "tiny_x64")
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300 + 400 * ROUNDS)]
 

@@ -22,7 +22,7 @@ from agent.store.queries import forget_tags
 from agent.store.schema import Disk, GroupMembership, Instance, Job, NetworkInterface
 
 POLL_SECONDS = 1.0
-ASK_AGAIN_SECONDS = 15.0  # a guest that is still booting ignores the power button
+ASK_AGAIN_SECONDS = 5.0  # a guest that is still booting ignores the power button
 
 
 def _is_off(info: DomainInfo | None) -> bool:
