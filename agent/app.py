@@ -44,7 +44,7 @@ from agent.version import version
 log = logging.getLogger(__name__)
 
 OWN_TYPES = Path("/etc/ecs/instance_types.toml")
-CRASH_VARIABLE = "ECS_CRASH_AT"  # `kind:step:when`: for tests of crash safety, see JobRunner
+CRASH_VARIABLE = "ECS_CRASH_AT"  # a file that says `kind:step:when`, for tests of crash safety; see JobRunner
 
 
 class Agent:
@@ -110,8 +110,7 @@ class Agent:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
         await self.metadata.start()  # before any router, to hear of all of them
         await asyncio.to_thread(self._take_over)
-        # Probing takes seconds: better now than in the first call that wants to know.
-        threading.Thread(target=self.drivers.hypervisor.acceleration, name="acceleration", daemon=True).start()
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self.runner.start()
         self.runner.wake()
         await self.server.start()
@@ -122,12 +121,23 @@ class Agent:
             default_network.ensure_default_network(Caller(session, owner.id, "", self.services))
         self.reconciler.start()
 
+    def _warm_up(self) -> None:
+        """Probing KVM, and libvirt's look at QEMU, take seconds: better now than in the first call or boot."""
+        self.drivers.hypervisor.acceleration()
+        try:
+            self.drivers.hypervisor.version()
+        except DriverError as error:
+            log.warning("%s", error)
+
     async def stop(self) -> None:
-        """Guests, their network and their filters go on as they are."""
+        """Guests, their network and their filters go on as they are. Ends the process if a step will not end."""
         await self.server.stop()
         await self.metadata.stop()
         await asyncio.to_thread(self.reconciler.stop)
-        await asyncio.to_thread(self.runner.stop)
+        if not await asyncio.to_thread(self.runner.stop):
+            log.warning("leaving a step of a job unfinished; the next agent does it again")
+            logging.shutdown()
+            os._exit(0)
         self.drivers.network.close()
         self.drivers.hypervisor.close()
         self.store.close()
@@ -175,12 +185,13 @@ async def _serve(config: Config) -> int:
 
 
 def _crash_hook() -> StepHook:
-    target = os.environ.get(CRASH_VARIABLE)
-    if not target:
+    named = os.environ.get(CRASH_VARIABLE)
+    if not named:
         return no_hook
+    file = Path(named)
 
     def crash(kind: str, step: str, when: str) -> None:
-        if f"{kind}:{step}:{when}" == target:
+        if file.exists() and file.read_text() == f"{kind}:{step}:{when}":
             os.kill(os.getpid(), signal.SIGKILL)
 
     return crash

@@ -77,7 +77,7 @@ def describe_instances(call: Call, p: DescribeParams) -> dict[str, Any]:
         tags=tuple((t.key, t.value) for t in p.tag),
     )
     page = paging.page(call.session, instance_query.find(caller(call), filters), p)
-    return {"Instances": {"Instance": [view.listed(call, i) for i in page.items]}, **page.fields()}
+    return {"Instances": {"Instance": view.listed(call, page.items)}, **page.fields()}
 
 
 @action(

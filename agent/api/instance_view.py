@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from agent.api.common import ecs_tags
 from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
 from agent.services import tag
@@ -54,10 +56,14 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
     }
 
 
-def listed(call: Call, instance: Instance) -> dict[str, Any]:
-    """One element of DescribeInstances."""
+def listed(call: Call, instances: Sequence[Instance]) -> list[dict[str, Any]]:
+    """The elements of DescribeInstances."""
+    tags = tag.tags_of(call.session, "instance", [instance.id for instance in instances])
+    return [_element(call, instance, tags[instance.id]) for instance in instances]
+
+
+def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dict[str, Any]:
     type_ = call.services.instance_types.get(instance.instance_type)
-    tags = tag.tags_of(call.session, "instance", [instance.id]).get(instance.id, [])
     return common(call, instance) | {
         "InstanceTypeFamily": type_.family if type_ else "",
         "OSType": instance.os_type,
@@ -86,7 +92,7 @@ def listed(call: Call, instance: Instance) -> dict[str, Any]:
         "DedicatedHostAttribute": {"DedicatedHostId": "", "DedicatedHostName": "", "DedicatedHostClusterId": ""},
         "DedicatedInstanceAttribute": {"Affinity": "", "Tenancy": ""},
         "NetworkInterfaces": {"NetworkInterface": [_interface(i) for i in instance.interfaces]},
-        "Tags": {"Tag": [{"TagKey": key, "TagValue": value} for key, value in tags]},
+        "Tags": ecs_tags(tags),
     }
 
 

@@ -57,8 +57,13 @@ class Hypervisor(Protocol):
     def acceleration(self) -> Acceleration:
         """What guests run on; probed by running a guest, cached until kernel or boot changes."""
 
+    def ping(self) -> None:
+        """Raises DriverError when libvirt cannot be reached. Quick: for calls that somebody waits for."""
+
     def version(self) -> str:
-        """`libvirt 9.0.0, QEMU 7.2.0`; raises DriverError when libvirt cannot be reached."""
+        """`libvirt 9.0.0, QEMU 7.2.0`; raises DriverError when libvirt cannot be reached.
+
+        A libvirtd that sees a QEMU for the first time examines it first, which takes seconds."""
 
     def capacity(self) -> HostCapacity: ...
 

@@ -29,6 +29,7 @@ from agent.store.store import Store
 log = logging.getLogger(__name__)
 
 WORKERS = 8
+STOP_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 15.0
 
@@ -51,6 +52,7 @@ class JobRunner:
         self._changed = threading.Condition()
         self._woken = True
         self._stopping = False
+        self._at_work = 0
         self._held: set[str] = set()  # locks of the jobs being run or waiting for their next try
         self._later: list[tuple[float, int, str]] = []  # (monotonic time, tie breaker, job id)
         self._ticket = itertools.count()
@@ -61,13 +63,17 @@ class JobRunner:
     def start(self) -> None:
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Let running steps end, begin no new ones. Unfinished jobs stay in the journal."""
+    def stop(self, timeout: float = STOP_SECONDS) -> bool:
+        """Begin no new steps and let the running ones end. Unfinished jobs stay in the journal.
+
+        False when a step goes on longer than `timeout`; whoever ends the process then loses nothing but its work.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         self._scheduler.join()
-        self._pool.shutdown(wait=True)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._at_work == 0, timeout)
 
     def wake(self) -> None:
         with self._changed:
@@ -161,6 +167,16 @@ class JobRunner:
     # -------------------------------------------------------------------------- one job
 
     def _work(self, job_id: str) -> None:
+        with self._changed:
+            self._at_work += 1
+        try:
+            self._work_on(job_id)
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    def _work_on(self, job_id: str) -> None:
         """Do the job's steps until it ends or has to wait."""
         try:
             while True:

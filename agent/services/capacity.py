@@ -22,7 +22,7 @@ def check_room(caller: Caller, vcpus: int, memory_mib: int) -> None:
 
     Raises DriverError when libvirt cannot be reached: better now than in a job that nobody watches.
     """
-    caller.services.hypervisor.version()
+    caller.services.hypervisor.ping()
     config, host = caller.services.config, caller.services.hypervisor.capacity()
     used_vcpus, used_mib = allocated(caller.session)
     room_vcpus = int(host.vcpus * config.cpu_overcommit) - used_vcpus

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Select, select
+from sqlalchemy.orm import selectinload
 
 from agent.services import tag
 from agent.services.context import Caller
@@ -53,7 +54,9 @@ def find(caller: Caller, filters: Filters) -> Select[Instance]:
             query = query.where(column == value)
     query = _by_network(query, filters)
     query = tag.filter_by_tags(query, "instance", Instance.id, list(filters.tags))
-    return query.order_by(Instance.created_at.desc(), Instance.id)
+    # What every answer shows of an instance, in one statement each for the whole page.
+    interfaces = selectinload(Instance.interfaces).selectinload(NetworkInterface.memberships)
+    return query.options(interfaces).order_by(Instance.created_at.desc(), Instance.id)
 
 
 def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:

@@ -16,7 +16,9 @@ from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import AuthorizeSecurityGroupRequest
 from aliyunsdkecs.request.v20140526.DeleteKeyPairsRequest import DeleteKeyPairsRequest
+from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
+from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
 from agent.api.edge.audit import AuditLog
@@ -137,6 +139,51 @@ def test_the_current_sdk_creates_tags_and_deletes_key_pairs(tea: Client) -> None
     assert [(one.resource_id, one.tag_key, one.tag_value) for one in listed] == [("mine", "k", "v")]
     tea.delete_key_pairs(models.DeleteKeyPairsRequest(region_id="local", key_pair_names='["mine"]'))
     assert tea.describe_key_pairs(models.DescribeKeyPairsRequest(region_id="local")).body.total_count == 0
+
+
+def test_the_current_sdk_runs_shows_and_releases_an_instance(tea: Client, cloud: Cloud) -> None:
+    cloud.default_vswitch()
+    cloud.add_image()
+    disk = models.RunInstancesRequestSystemDisk(size="20", category="cloud_ssd")
+    tag = models.RunInstancesRequestTag(key="role", value="web")
+    wanted = models.RunInstancesRequest(
+        region_id="local",
+        image_id="tiny_x64",
+        instance_type="ecs.t1.small",
+        instance_name="web",
+        password="Passw0rd!x",
+        system_disk=disk,
+        tag=[tag],
+        amount=2,
+    )
+    ids = tea.run_instances(wanted).body.instance_id_sets.instance_id_set
+    listing = models.DescribeInstancesRequest(region_id="local", instance_ids=json.dumps(ids))
+    shown = tea.describe_instances(listing).body.instances.instance
+    assert {one.instance_id for one in shown} == set(ids)
+    assert [(one.status, one.cpu, one.memory, one.tags.tag[0].tag_value) for one in shown] == [
+        ("Pending", 1, 1024, "web")
+    ] * 2
+    with pytest.raises(DaraException) as caught:
+        tea.stop_instance(models.StopInstanceRequest(instance_id=ids[0]))
+    assert caught.value.code == "IncorrectInstanceStatus"
+    tea.delete_instances(models.DeleteInstancesRequest(region_id="local", instance_id=ids, force=True))
+    assert tea.describe_instances(listing).body.total_count == 0
+
+
+def test_the_first_sdk_runs_and_shows_an_instance(core: Any, cloud: Cloud) -> None:
+    cloud.default_vswitch()
+    cloud.add_image()
+    request = RunInstancesRequest()
+    request.set_ImageId("tiny_x64")
+    request.set_InstanceType("ecs.t1.small")
+    request.set_InstanceName("old")
+    request.set_Tags([{"Key": "role", "Value": "db"}])
+    [instance_id] = json.loads(core(request))["InstanceIdSets"]["InstanceIdSet"]
+    listing = DescribeInstancesRequest()
+    listing.set_InstanceIds(json.dumps([instance_id]))
+    [shown] = json.loads(core(listing))["Instances"]["Instance"]
+    assert (shown["InstanceName"], shown["Status"]) == ("old", "Pending")
+    assert shown["Tags"]["Tag"] == [{"TagKey": "role", "TagValue": "db"}]
 
 
 def test_the_first_sdk_writes_a_rule_in_its_flat_form(core: Any, cloud: Cloud) -> None:

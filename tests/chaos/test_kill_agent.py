@@ -5,89 +5,136 @@ The cases are made of the code's own table of kinds, so that a new step is cover
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import agent.jobs.kinds  # noqa: F401  (registers every kind)
+from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import AgentProcess, running_agent
-from tests.support.invariants import violations
+from tests.support.invariants import lasting_violations
 from tests.support.libvirtd import PrivateLibvirt
-from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
-CASES = [
-    (kind.name, step.name, when)
-    for kind in KINDS.values()
-    if kind.name.startswith("instance.") and kind.name != "instance.settle"
-    for step in kind.steps
-    for when in ("before", "after")
-]
+SMALL = {"ImageId": "tiny_x64", "InstanceType": "ecs.t1.small"}
+# By kind: the state that the operation begins in and the one it leads to; None: there is no instance.
+STATES = {
+    "instance.run": (None, "Running"),
+    "instance.create": (None, "Stopped"),
+    "instance.start": ("Stopped", "Running"),
+    "instance.stop": ("Running", "Stopped"),
+    "instance.reboot": ("Running", "Running"),
+    "instance.release": ("Running", None),
+}
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "instance.run": ("RunInstances", SMALL),
+    "instance.create": ("CreateInstance", SMALL),
+    "instance.start": ("StartInstance", {}),
+    "instance.stop": ("StopInstance", {"ForceStop": "true"}),
+    "instance.reboot": ("RebootInstance", {"ForceStop": "true"}),
+    "instance.release": ("DeleteInstance", {"Force": "true"}),
+}
+Case = tuple[str, str, str]
+
+
+def _cases() -> list[Case]:
+    """Each begins with what the one before it leaves, as far as possible: that saves most preparations."""
+    left = [
+        (kind.name, step.name, when)
+        for kind in KINDS.values()
+        if kind.name.startswith("instance.") and kind.name != "instance.settle"
+        for step in kind.steps
+        for when in ("before", "after")
+    ]
+    cases: list[Case] = []
+    state = None
+    while left:
+        case = next((one for one in left if STATES[one[0]][0] == state), left[0])
+        left.remove(case)
+        cases.append(case)
+        state = STATES[case[0]][1]
+    return cases
 
 
 @pytest.fixture(scope="module")
 def victim(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
     with running_agent(libvirtd.uri) as process:
         process.ensure_tiny_image()
+        process.stop()
+        process.environment[CRASH_VARIABLE] = str(process.root / "crash-at")
         yield process
 
 
-def _prepare(agent: AgentProcess, kind: str) -> str | None:
-    """An instance in the state from which the operation starts; None for the creating ones."""
-    if kind in ("instance.run", "instance.create"):
-        return None
-    instance_id = agent.call("CreateInstance", ImageId="tiny_x64", InstanceType="ecs.t1.small")["InstanceId"]
-    agent.wait_status(instance_id, "Stopped")
-    if kind != "instance.start":
-        agent.call("StartInstance", InstanceId=instance_id)
-        agent.wait_status(instance_id, "Running")
+@pytest.fixture
+def crash_at(victim: AgentProcess) -> Iterator[Path]:
+    """What is written there kills the agent. An agent runs before the test and has no such order after it."""
+    file = victim.root / "crash-at"
+    if victim.process is None:
+        victim.start()
+    yield file
+    file.unlink(missing_ok=True)
+    if victim.process is not None and victim.process.poll() is not None:
+        victim.process = None
+
+
+def _prepare(agent: AgentProcess, state: str | None) -> str | None:
+    """The only instance there is, in this state. What an earlier test has left is taken, or taken away."""
+    found = agent.call("DescribeInstances", PageSize=100)["Instances"]["Instance"]
+    kept = found.pop() if found and state else None
+    for other in found:
+        agent.call("DeleteInstance", InstanceId=other["InstanceId"], Force="true")
+    instance_id = _bring_to(agent, state, kept) if state else None
+    agent.wait_jobs()
     return instance_id
 
 
-def _ask(agent: AgentProcess, kind: str, instance_id: str | None) -> str:
-    """Make the call; the id of the instance it concerns."""
-    image = {"ImageId": "tiny_x64", "InstanceType": "ecs.t1.small"}
-    if instance_id is None:
-        if kind == "instance.run":
-            return agent.run_instance()
-        return agent.call("CreateInstance", **image)["InstanceId"]
-    calls = {
-        "instance.start": ("StartInstance", {}),
-        "instance.stop": ("StopInstance", {"ForceStop": "true"}),
-        "instance.reboot": ("RebootInstance", {"ForceStop": "true"}),
-        "instance.release": ("DeleteInstance", {"Force": "true"}),
-    }
-    action, params = calls[kind]
-    agent.call(action, InstanceId=instance_id, **params)
+def _bring_to(agent: AgentProcess, state: str, kept: dict[str, Any] | None) -> str:
+    if kept is None:
+        action, params = CALLS["instance.run" if state == "Running" else "instance.create"]
+        instance_id = _id_in(agent.call(action, **params))
+    else:
+        instance_id = kept["InstanceId"]
+        if kept["Status"] != state:
+            action, params = CALLS["instance.start" if state == "Running" else "instance.stop"]
+            agent.call(action, InstanceId=instance_id, **params)
+    agent.wait_status(instance_id, state)
     return instance_id
 
 
-WANTED = {
-    "instance.run": "Running",
-    "instance.create": "Stopped",
-    "instance.start": "Running",
-    "instance.stop": "Stopped",
-    "instance.reboot": "Running",
-    "instance.release": None,
-}
+def _id_in(answer: dict[str, Any]) -> str:
+    return answer.get("InstanceId") or answer["InstanceIdSets"]["InstanceIdSet"][0]
 
 
-@pytest.mark.parametrize(("kind", "step", "when"), CASES)
-def test_the_next_agent_finishes_what_a_killed_one_began(victim: AgentProcess, kind: str, step: str, when: str) -> None:
-    prepared = _prepare(victim, kind)
-    victim.wait_jobs()
-    victim.stop()
-    victim.start(ECS_CRASH_AT=f"{kind}:{step}:{when}")
-    instance_id = _ask(victim, kind, prepared)
+@pytest.mark.parametrize(("kind", "step", "when"), _cases())
+def test_the_next_agent_finishes_what_a_killed_one_began(
+    victim: AgentProcess, libvirtd: PrivateLibvirt, crash_at: Path, kind: str, step: str, when: str
+) -> None:
+    before, wanted = STATES[kind]
+    action, params = CALLS[kind]
+    instance_id = _prepare(victim, before)
+    creates = instance_id is None
+    params = params | ({"ClientToken": str(uuid.uuid4())} if creates else {"InstanceId": instance_id})
+    domain = f"{victim.prefix}-{instance_id}"
+    rebooted = libvirtd.qemu_pid(domain) if kind == "instance.reboot" else None
+    crash_at.write_text(f"{kind}:{step}:{when}")
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the agent may die before it has answered
+        victim.call(action, **params)
     victim.died()
+    crash_at.unlink()
     victim.start()
-    victim.wait_status(instance_id, WANTED[kind])
+    if creates:
+        # The same token: the instance of the first call.
+        instance_id = _id_in(victim.call(action, **params))
+        assert victim.call("DescribeInstances")["TotalCount"] == 1
+    assert instance_id is not None
+    victim.wait_status(instance_id, wanted)
     victim.wait_jobs()
-    wait_for("nothing to be wrong", lambda: not violations(victim), 60)
-    assert violations(victim) == []
-    if WANTED[kind] is not None:
-        victim.call("DeleteInstance", InstanceId=instance_id, Force="true")
-        victim.wait_status(instance_id, None)
-        victim.wait_jobs()
+    assert rebooted is None or libvirtd.qemu_pid(domain) != rebooted
+    assert lasting_violations(victim) == []

@@ -10,7 +10,10 @@ import select
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from vpc_lab import Flow, Lab, expect, ping, rule, serving, tcp, tcp_between, until
@@ -20,6 +23,8 @@ from agent.core.specs import FilterSpec, MemberSpec
 from agent.drivers.network import netns
 
 pytestmark = pytest.mark.net
+
+LINEAR_SYN = Path("/proc/sys/net/ipv4/tcp_syn_linear_timeouts")
 
 
 @contextlib.contextmanager
@@ -113,6 +118,23 @@ def test_dial_comes_from_the_gateway_and_needs_no_open_port(lab: Lab) -> None:
         lab.driver.dial("vpc-a", guest.ip, 22, 5)
     with pytest.raises(OSError):
         lab.driver.dial("vpc-a", "192.168.0.99", 22, 5)
+
+
+def test_dial_soon_reaches_a_guest_that_comes_up_late(lab: Lab) -> None:
+    """The kernel alone repeats a SYN after 1, 3 and 7 s; newer ones do better, unless told not to."""
+    lab.vpc()
+    guest = lab.guest("192.168.0.1")
+    guest.sh("ip", "address", "flush", "dev", "eth0")
+    if LINEAR_SYN.exists():
+        lab.in_router("sysctl", "-qw", "net.ipv4.tcp_syn_linear_timeouts=0")
+    with serving(guest, 22), guest.link_socket(0x0800) as link, ThreadPoolExecutor(1) as pool:
+        dialing = pool.submit(lab.driver.dial, "vpc-a", guest.ip, 22, 10)
+        for _ in range(3):
+            link.recv(100)
+        guest.configure()
+        began = time.monotonic()
+        dialing.result().close()
+        assert time.monotonic() - began < 3
 
 
 def test_an_address_without_a_port_leads_nowhere(lab: Lab) -> None:

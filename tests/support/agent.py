@@ -64,25 +64,26 @@ class AgentProcess:
             "minimum_disk_gib": {"system": 1},
             **settings,
         }
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
         return self.root / "run/agent.sock"
 
-    def start(self, **environment: str) -> None:
-        """Start it and wait until it answers; `environment` for faults to be injected."""
+    def start(self) -> None:
+        """Start it and wait until it answers."""
         self._write_config()
         with (self.root / "agent.out").open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "agent.main", "run", "--config", str(self.config)],
                 cwd=REPOSITORY,
-                env=os.environ | environment,
+                env=os.environ | self.environment,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
             )
-        wait_for("the agent's answer", self._answers, 60)
+        wait_for("the agent's answer", self._answers, 60, every=0.02)
 
     def _write_config(self) -> None:
         lines = [f"{k} = {json.dumps(v)}" for k, v in self.settings.items() if not isinstance(v, dict)]
@@ -114,7 +115,7 @@ class AgentProcess:
                 "x-acs-version": version,
                 "Content-Type": "application/x-www-form-urlencoded",
             }
-            connection.request("POST", "/", urlencode(_flat(params)), headers)
+            connection.request("POST", "/", urlencode(flat(params)), headers)
             response = connection.getresponse()
             answer = json.loads(response.read())
         finally:
@@ -189,16 +190,17 @@ class AgentProcess:
         return self.call("RunInstances", **(defaults | params))["InstanceIdSets"]["InstanceIdSet"][0]
 
 
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Parameters as they go over the wire: lists as `Name.1`, structures as `Name.Field`."""
+    wire: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            wire |= flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
-            flat |= _flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
+            wire |= flat({str(n): item for n, item in enumerate(value, 1)}, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = str(value)
-    return flat
+            wire[prefix + name] = str(value)
+    return wire
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from agent.core.protocols import Hypervisor, Network
 from agent.core.specs import HostCapacity, Recipe
 from agent.services import account, default_network, vswitch
 from agent.services.context import Caller, Services
-from agent.store.schema import Account, Disk, Instance, Job, NetworkInterface, SecurityGroup
+from agent.store.schema import Account, Disk, Image, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from tests.support.edge import call_action
@@ -46,6 +46,9 @@ class RunnerStandIn:
 
 class HypervisorStandIn:
     """A host of 4 vCPUs and 8 GiB."""
+
+    def ping(self) -> None:
+        """It is there."""
 
     def capacity(self) -> HostCapacity:
         return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
@@ -135,6 +138,24 @@ class Cloud:
             vswitch.new_interface(caller, where, members, address, instance_id=instance_id)
             session.add(_system_disk(caller, instance_id))
             return instance_id
+
+    def add_image(self, image_id: str = "tiny_x64") -> None:
+        """A public image of 1 GiB, as if it had been built."""
+        with self.store.write() as session:
+            session.add(
+                Image(
+                    id=image_id,
+                    name=image_id,
+                    status="Available",
+                    os_type="linux",
+                    os_name="Tiny",
+                    platform="Others Linux",
+                    architecture="x86_64",
+                    size_gib=1,
+                    file=f"{image_id}-1",
+                    created_at=START,
+                )
+            )
 
     def jobs(self, kind: str) -> list[Job]:
         with self.store.read() as session:

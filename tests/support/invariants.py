@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from typing import Any
 
@@ -24,6 +25,14 @@ def violations(agent: AgentProcess) -> list[str]:
     with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
         answer = database.execute("PRAGMA integrity_check").fetchone()[0]
     return found + ([] if answer == "ok" else [f"database: {answer}"])
+
+
+def lasting_violations(agent: AgentProcess, seconds: float = 60) -> list[str]:
+    """Those that do not go away by themselves within `seconds`."""
+    end = time.monotonic() + seconds
+    while (found := violations(agent)) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 def _differ(what: str, wanted: set[str], actual: set[str]) -> list[str]:

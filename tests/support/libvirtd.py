@@ -94,17 +94,25 @@ class PrivateLibvirt:
 
     def close(self) -> None:
         """Destroy what still runs, so that its cgroups go too, then end everything."""
-        if "libvirtd" in self._entries and self._answers():
-            connection = libvirt.open(self.uri)
-            for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-                with contextlib.suppress(libvirt.libvirtError):  # it ended by itself
-                    domain.destroy()
-            connection.close()
-        for process in (*([self._holder] if self._holder else []), *self._entries.values()):
-            process.kill()
-            process.wait()
-        self._entries.clear()
-        shutil.rmtree(self.root)
+        try:
+            self._destroy_guests()
+        finally:
+            for process in (*([self._holder] if self._holder else []), *self._entries.values()):
+                process.kill()
+                process.wait()
+            self._entries.clear()
+            shutil.rmtree(self.root)
+
+    def _destroy_guests(self) -> None:
+        if not list((self.root / "run/qemu").glob("*.pid")):
+            return
+        if "libvirtd" not in self._entries:  # a test killed it and failed before it came back
+            self.start_libvirtd()
+        connection = libvirt.open(self.uri)
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            with contextlib.suppress(libvirt.libvirtError):  # it ended by itself
+                domain.destroy()
+        connection.close()
 
     def _init_pid(self) -> int:
         """The first process of the namespaces: the child of `unshare`."""

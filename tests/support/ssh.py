@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -33,38 +34,44 @@ def login(
     private = paramiko.RSAKey(key=load_pem_private_key(key.encode(), None)) if key else None  # type: ignore[arg-type]
     end = time.monotonic() + seconds
     while True:
-        client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-        try:
-            client.connect(
-                instance_id,
-                username="root",
-                pkey=private,
-                password=password,
-                sock=_proxy(agent, instance_id),
-                look_for_keys=False,
-                allow_agent=False,
-                banner_timeout=30,
-                auth_timeout=30,
-            )
-            break
-        except paramiko.AuthenticationException:
-            client.close()
-            raise
-        except (paramiko.SSHException, OSError, EOFError):
-            client.close()
-            if time.monotonic() > end:
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(paramiko.SSHClient())
+            client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+            try:
+                client.connect(
+                    instance_id,
+                    username="root",
+                    pkey=private,
+                    password=password,
+                    sock=stack.enter_context(_stream(agent, instance_id)),
+                    look_for_keys=False,
+                    allow_agent=False,
+                    banner_timeout=30,
+                    auth_timeout=30,
+                )
+            except paramiko.AuthenticationException:
                 raise
-            time.sleep(0.5)
-    try:
-        yield client
-    finally:
-        client.close()
+            except (paramiko.SSHException, OSError, EOFError):
+                if time.monotonic() > end:
+                    raise
+            else:
+                yield client
+                return
+        time.sleep(0.3)
 
 
-def _proxy(agent: AgentProcess, instance_id: str) -> paramiko.ProxyCommand:
+@contextlib.contextmanager
+def _stream(agent: AgentProcess, instance_id: str) -> Iterator[socket.socket]:
+    """The guest's port 22 as a socket. Unlike paramiko's own ProxyCommand it tells when the other side has ended."""
     command = [sys.executable, "-m", "ecsctl", "--endpoint", f"unix://{agent.socket}", "instance", "dial", instance_id]
-    return paramiko.ProxyCommand(shlex.join(command))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        try:
+            yield ours
+        finally:
+            ours.close()
+            process.terminate()
 
 
 def run(client: paramiko.SSHClient, command: str) -> str:

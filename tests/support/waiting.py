@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T], seconds: float = 120.0, every: float = 0.2) -> T:
+def wait_for(what: str, look: Callable[[], T], seconds: float = 120.0, every: float = 0.1) -> T:
     """What `look` answers once that is truthy; AssertionError with the last answer after `seconds`."""
     end = time.monotonic() + seconds
     while True:

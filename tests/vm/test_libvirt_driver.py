@@ -307,6 +307,7 @@ def test_libvirt_takes_the_golden_files_as_they_are(host: Host) -> None:
 
 
 def test_version(host: Host) -> None:
+    host.driver.ping()
     assert host.driver.version().startswith("libvirt ")
     assert ", QEMU " in host.driver.version()
 

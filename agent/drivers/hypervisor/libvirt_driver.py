@@ -163,6 +163,10 @@ class LibvirtDriver:
     def acceleration(self) -> Acceleration:
         return self._probe.result()
 
+    def ping(self) -> None:
+        with self._pool.connection("reach libvirt") as connection:
+            connection.getLibVersion()
+
     def version(self) -> str:
         with self._pool.connection("ask libvirt for its version") as connection:
             return f"libvirt {_version(connection.getLibVersion())}, QEMU {_version(connection.getVersion())}"

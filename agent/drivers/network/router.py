@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
@@ -14,6 +15,7 @@ from agent.drivers.network.filter import PORT_GROUP
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
+ATTEMPT_SECONDS = 1.0  # in which a guest that is up answers a SYN
 _PERMANENT = 0x80  # neighbour state
 _LINK_SCOPE = 253
 
@@ -119,8 +121,20 @@ class Router:
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         """A TCP connection from the gateway, which is the source address in the port's route.
 
-        Only making the socket is work for the namespace's thread; the waiting is the caller's.
+        A guest that is just coming up misses the first SYN, and the kernel repeats it after ever longer pauses; so a
+        new attempt begins every second.
         """
+        end, left = time.monotonic() + timeout, timeout
+        while True:
+            try:
+                return self._attempt(address, port, min(left, ATTEMPT_SECONDS))
+            except TimeoutError:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise
+
+    def _attempt(self, address: str, port: int, timeout: float) -> socket.socket:
+        """Only making the socket is work for the namespace's thread; the waiting is the caller's."""
         connection = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         try:
             connection.settimeout(timeout)

@@ -22,7 +22,7 @@ from agent.store.queries import forget_tags
 from agent.store.schema import Disk, GroupMembership, Instance, Job, NetworkInterface
 
 POLL_SECONDS = 1.0
-ASK_AGAIN_SECONDS = 15.0  # a guest that is still booting ignores the power button
+ASK_AGAIN_SECONDS = 5.0  # a guest that is still booting ignores the power button
 
 
 def _is_off(info: DomainInfo | None) -> bool:
@@ -96,7 +96,9 @@ def _seed(context: Context) -> None:
 
 def _delete_seed(context: Context) -> None:
     context.drivers.seeds.delete_seed(context.resource_id)
-    context.config.console_log(context.resource_id).unlink(missing_ok=True)
+    log = context.config.console_log(context.resource_id)
+    for path in log.parent.glob(f"{log.name}*"):  # virtlogd rotates it to .log.0 and so on
+        path.unlink(missing_ok=True)
 
 
 def _boot(context: Context) -> Finish:
