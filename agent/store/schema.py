@@ -51,6 +51,50 @@ class AccessKey(Base):
     created_at: Mapped[dt.datetime]
 
 
+class Role(Base):
+    """A RAM role (SPEC I12): who may assume it (`trust_policy`, JSON text), and for how long at most.
+
+    A role has no keys of its own, only temporary credentials.
+    """
+
+    __tablename__ = "roles"
+    id: Mapped[str] = mapped_column(primary_key=True)  # 18 digits
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    name: Mapped[str]
+    folded: Mapped[str]  # names are unique without regard to case
+    description: Mapped[str] = mapped_column(default="")
+    trust_policy: Mapped[str]
+    max_session_seconds: Mapped[int] = mapped_column(default=3600)
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+    __table_args__ = (UniqueConstraint("account_id", "folded"),)
+
+
+class Policy(Base):
+    """A custom policy of an account; `document` is JSON text. System policies are in the code (agent/policy)."""
+
+    __tablename__ = "policies"
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    folded: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    document: Mapped[str]
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+
+
+class PolicyAttachment(Base):
+    """What a principal may do. `principal_type`: role (later also user, group). `policy_type`: System | Custom."""
+
+    __tablename__ = "policy_attachments"
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    principal_type: Mapped[str] = mapped_column(primary_key=True)
+    principal_id: Mapped[str] = mapped_column(primary_key=True)
+    policy_type: Mapped[str] = mapped_column(primary_key=True)
+    policy_folded: Mapped[str] = mapped_column(primary_key=True)
+    attached_at: Mapped[dt.datetime]
+
+
 class ClientToken(Base):
     """The answer to a creating call, for its repetition (SPEC G5)."""
 
@@ -208,6 +252,7 @@ class Image(Base):
     platform: Mapped[str]
     architecture: Mapped[str]
     size_gib: Mapped[int]
+    virtio: Mapped[bool] = mapped_column(default=True)  # the guest has drivers for virtio disks and network
     file: Mapped[str | None]  # storage's image id of the layer; one image may be built several times
     created_at: Mapped[dt.datetime]
 
@@ -231,7 +276,16 @@ class Instance(Base):
     os_name: Mapped[str]
     key_pair_name: Mapped[str | None]
     password_hash: Mapped[str | None]
+    password: Mapped[bytes | None]  # of Windows, sealed: cloudbase-init needs the plain text
     user_data: Mapped[bytes] = mapped_column(default=b"")
+    seeded_keys: Mapped[list[str]] = mapped_column(default=list)  # public keys since the last console start
+    virtio: Mapped[bool] = mapped_column(default=True)  # of its image when the system disk was made
+    ram_role_name: Mapped[str | None]
+    metadata_enabled: Mapped[bool] = mapped_column(default=True)
+    metadata_token_required: Mapped[bool] = mapped_column(default=False)  # hardened mode
+    vnc_password: Mapped[bytes | None]  # wanted, sealed; in effect from the next console start
+    vnc_password_active: Mapped[bytes | None]  # in effect, sealed
+    vnc_password_shown: Mapped[bool] = mapped_column(default=False)
     charge_type: Mapped[str] = mapped_column(default="PostPaid")
     deletion_protection: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(index=True)

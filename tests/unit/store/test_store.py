@@ -6,14 +6,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from cryptography.fernet import InvalidToken
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, select
 
-from agent.store.schema import Account, Base
+from agent.store.schema import Account, Base, Instance
 from agent.store.secrets import Sealer
 from agent.store.store import MIGRATIONS, Store, newest_revision
 
@@ -31,6 +32,43 @@ def test_migrations_lead_to_the_tables_of_the_schema(store: Store) -> None:
     with store.read() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_database_of_the_first_schema_keeps_its_instances(tmp_path: Path) -> None:
+    """What an agent of the first version has left is what the next one finds; and the way back works, too."""
+    path = tmp_path / "old.db"
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO accounts VALUES ('1', 'a', 1, '2026-11-23')")
+        connection.exec_driver_sql(
+            "INSERT INTO key_pairs VALUES ('k', '1', 'mine', 'aa', 'ssh-rsa AAAA', 0, '2026-11-23')"
+        )
+        columns = connection.exec_driver_sql("SELECT name, type, \"notnull\" FROM pragma_table_info('instances')").all()
+        values = {
+            name: 0 if "INT" in kind or "BOOL" in kind else f"'{name}'" for name, kind, needed in columns if needed
+        }
+        values |= {"account_id": "'1'", "key_pair_name": "'mine'", "created_at": "'2026-11-23'"}
+        connection.exec_driver_sql(
+            f"INSERT INTO instances ({', '.join(values)}) VALUES ({', '.join(map(str, values.values()))})"
+        )
+    store = Store(path)
+    with store.read() as session:
+        instance = session.scalars(select(Instance)).one()
+        assert (instance.seeded_keys, instance.virtio) == (["ssh-rsa AAAA"], True)
+        assert (instance.metadata_enabled, instance.metadata_token_required) == (True, False)
+    store.close()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert (
+            connection.exec_driver_sql("SELECT name, type, \"notnull\" FROM pragma_table_info('instances')").all()
+            == columns
+        )
+    engine.dispose()
 
 
 def test_the_newest_revision_is_known_without_alembic(store: Store) -> None:
