@@ -37,6 +37,7 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.services import account, default_network, metadata, quota
 from agent.services.context import Caller, Services
+from agent.services.serial import SerialConsoles
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -79,6 +80,7 @@ class Agent:
             builder=self.drivers.builder,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
+            consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
             problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
             hash_password=hash_password,
         )

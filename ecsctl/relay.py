@@ -19,8 +19,10 @@ class Codec(Protocol):
     """How payload travels on the socket. `finished`: the far end will send no more payload; `early`: what came
     before the relay began."""
 
-    finished: bool
     early: list[bytes]
+
+    @property
+    def finished(self) -> bool: ...
 
     def encode(self, payload: bytes) -> bytes:
         """What to send for `payload` of stdin; empty payload: stdin has ended."""
@@ -46,19 +48,36 @@ class Plain:
         return [received] if received else [], b""
 
 
-def relay(connection: socket.socket, codec: Codec, *, half_close: bool, source: int = 0, sink: int = 1) -> None:
+def relay(
+    connection: socket.socket,
+    codec: Codec,
+    *,
+    half_close: bool,
+    source: int = 0,
+    sink: int = 1,
+    idle_seconds: float | None = None,
+) -> None:
     """Copy until the far end has ended, or nobody reads our output any more.
 
     `half_close`: the end of stdin shuts the socket's sending side down (a plain stream); otherwise the codec
-    says it in its own way. OSError when the connection breaks.
+    says it in its own way. `idle_seconds`: leave when the far end is silent for so long after the end of stdin.
+    OSError when the connection breaks.
     """
-    _Relay(connection, codec, half_close, source, sink).run()
+    _Relay(connection, codec, half_close, source, sink, idle_seconds).run()
 
 
 class _Relay:
-    def __init__(self, connection: socket.socket, codec: Codec, half_close: bool, source: int, sink: int) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        codec: Codec,
+        half_close: bool,
+        source: int,
+        sink: int,
+        idle_seconds: float | None,
+    ) -> None:
         self.connection, self.codec, self.half_close = connection, codec, half_close
-        self.source, self.sink = source, sink
+        self.source, self.sink, self.idle_seconds = source, sink, idle_seconds
         self.waiting = bytearray()
         self.source_open, self.shut = True, False
 
@@ -69,6 +88,8 @@ class _Relay:
         self._receive()  # what came together with the handshake may wait inside TLS, unseen by poll
         while not self.codec.finished:
             events = self._poll()
+            if not events:
+                break
             if events.get(self.sink, 0):  # an error on the sink: its reader has gone
                 return
             if self.source in events:
@@ -84,7 +105,8 @@ class _Relay:
         poller.register(self.sink, 0)
         if self.source_open and len(self.waiting) < _HIGH_WATER:
             poller.register(self.source, select.POLLIN)
-        return dict(poller.poll())
+        idle = self.idle_seconds is not None and not self.source_open and not self.waiting
+        return dict(poller.poll(self.idle_seconds * 1000 if idle and self.idle_seconds is not None else None))
 
     def _read_source(self) -> None:
         payload = os.read(self.source, _CHUNK)

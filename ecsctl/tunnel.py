@@ -18,9 +18,13 @@ _BANNER = b"SSH-"
 
 def dial(client: Client, instance_id: str, port: int) -> tuple[socket.socket, Tunnel]:
     """A connected stream to a port of a guest; CliError or ApiError with the reason when there is none."""
+    return connect(client, str(client.call("OpenTunnel", OWN, InstanceId=instance_id, Port=port)["Path"]))
+
+
+def connect(client: Client, path: str) -> tuple[socket.socket, Tunnel]:
+    """The stream of a one-time path that the agent gave out; CliError with the reason when there is none."""
     from ecsctl.websocket import open_tunnel
 
-    path = str(client.call("OpenTunnel", OWN, InstanceId=instance_id, Port=port)["Path"])
     connection = client.connect()
     try:
         return connection, open_tunnel(connection, client.transport.host, path)

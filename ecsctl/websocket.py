@@ -18,7 +18,8 @@ from websockets.uri import parse_uri
 from ecsctl.errors import CliError, Unreachable
 
 _CHUNK = 65536
-_NORMAL = (1000, 1001, 1005)  # RFC 6455: normal closure, going away, no status given
+_GOING_AWAY = 1001
+_NORMAL = (1000, _GOING_AWAY, 1005)  # RFC 6455: normal closure, going away, no status given
 
 
 class Tunnel:
@@ -36,6 +37,12 @@ class Tunnel:
         if close is None or close.code in _NORMAL:
             return ""
         return close.reason or f"closed with code {close.code}"
+
+    @property
+    def broken(self) -> bool:
+        """Whether the agent is gone: it stops, or the stream ended without a word."""
+        close = self._protocol.close_rcvd
+        return close is None or close.code == _GOING_AWAY
 
     def encode(self, payload: bytes) -> bytes:
         if self._protocol.state is not State.OPEN:

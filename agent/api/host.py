@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.api.caller import caller
+from agent.api.caller import caller, user_name
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPages
 from agent.api.edge.params import Params, RegionParams
 from agent.api.edge.registry import HOST, action
 from agent.core.clock import iso_seconds
-from agent.services import console
+from agent.services import console, serial
 from agent.services import host as service
 from agent.services import instance as instances
 from agent.store.schema import Job
@@ -29,6 +29,11 @@ class DescribeJobsParams(RegionParams, NumberedPages):
 class TunnelParams(RegionParams):
     instance_id: str
     port: Annotated[int, Field(ge=1, le=65535)] = 22
+
+
+class ConsoleParams(RegionParams):
+    instance_id: str
+    force: bool = False
 
 
 class InstanceParams(RegionParams):
@@ -53,6 +58,12 @@ def describe_jobs(call: Call, p: DescribeJobsParams) -> dict[str, Any]:
 @action("OpenTunnel", version=HOST, params=TunnelParams, resource="instance/{instance_id}", access="write")
 def open_tunnel(call: Call, p: TunnelParams) -> dict[str, Any]:
     token = service.open_tunnel(caller(call), p.instance_id, p.port)
+    return {"Path": f"/tunnel/{token}", "ExpiresInSeconds": service.TUNNEL_SECONDS}
+
+
+@action("OpenConsole", version=HOST, params=ConsoleParams, resource="instance/{instance_id}", access="write")
+def open_console(call: Call, p: ConsoleParams) -> dict[str, Any]:
+    token = serial.open_console(caller(call), p.instance_id, user_name(call), force=p.force)
     return {"Path": f"/tunnel/{token}", "ExpiresInSeconds": service.TUNNEL_SECONDS}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from agent.api import instance_view as view
@@ -22,9 +21,8 @@ from agent.api.instance_params import (
     request_of,
 )
 from agent.core import validate
-from agent.core.clock import iso_seconds
-from agent.services import console, instance_query
 from agent.services import instance as service
+from agent.services import instance_query
 
 
 @action(
@@ -115,15 +113,3 @@ def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
     if p.deletion_protection is not None:
         instance.deletion_protection = p.deletion_protection
     return {}
-
-
-@action(
-    "GetInstanceConsoleOutput", version=ECS, params=InstanceParams, resource="instance/{instance_id}", access="read"
-)
-def get_instance_console_output(call: Call, p: InstanceParams) -> dict[str, Any]:
-    tail = console.tail(caller(call), service.get(caller(call), p.instance_id).id)
-    return {
-        "InstanceId": p.instance_id,
-        "ConsoleOutput": base64.b64encode(tail).decode(),
-        "LastUpdateTime": iso_seconds(call.clock.now()),
-    }

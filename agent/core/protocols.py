@@ -26,6 +26,15 @@ from agent.core.specs import (
 )
 
 
+class Console(Protocol):
+    """An open serial line of a guest. `stream`: its bytes, both ways; closing it gives the line up, as `close` does."""
+
+    stream: socket.socket
+
+    def close(self) -> None:
+        """Give the line up; returns when somebody else can have it."""
+
+
 class Hypervisor(Protocol):
     """Domains by their libvirt name; only names with our prefix are ever listed or touched."""
 
@@ -68,6 +77,18 @@ class Hypervisor(Protocol):
     def capacity(self) -> HostCapacity: ...
 
     def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes: ...
+
+    def console_changed(self, spec_log: Path) -> float | None:
+        """When the guest wrote to its serial line last (seconds since the epoch); None: never."""
+
+    def open_console(self, name: str, *, force: bool, ended: Callable[[str], None]) -> Console:
+        """The serial line of a running domain, for one at a time; `force` takes it from whoever has it.
+
+        `ended` is called from another thread when the line is given up: with the reason, or with an empty text when
+        our side closed it. The console log goes on meanwhile."""
+
+    def screenshot(self, name: str, *, wake: bool) -> bytes:
+        """What is on the screen of a running domain, as PNG; `wake`: press a harmless key before."""
 
     def host_problems(self) -> builtins.list[str]:
         """What is not right with virtualisation on this host, one clear line each."""

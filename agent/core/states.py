@@ -18,5 +18,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "stop": frozenset({RUNNING}),
     "reboot": frozenset({RUNNING}),
     "release": frozenset({STOPPED}),
+    # While it stops there is still a screen and a serial line, and what they say then is worth seeing.
+    "watch": frozenset({RUNNING, STOPPING}),
     "release_by_force": frozenset({PENDING, STARTING, RUNNING, STOPPING, STOPPED}),
 }

@@ -1,23 +1,51 @@
-"""An instance's serial output, and what is known of one that does not come up."""
+"""What an instance shows: its serial output, its screen, and what is known of one that does not come up."""
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from agent.core import states
+from agent.core.errors import IncorrectInstanceStatus
 from agent.core.specs import PortEvent
+from agent.jobs.translate import domain_name
 from agent.services.context import Caller
 from agent.store.schema import Instance, Job
 
 TAIL_BYTES = 64 * 1024
+# Terminal sequences: ESC [ … letter, ESC ] … BEL or ESC \\, other ESC pairs; then control characters and lone CRs.
+_SYMBOLS = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 
 
 def tail(caller: Caller, instance_id: str, limit_bytes: int = TAIL_BYTES) -> bytes:
     """The last bytes of the instance's serial console, over all its starts."""
     services = caller.services
     return services.hypervisor.console_tail(services.config.console_log(instance_id), limit_bytes)
+
+
+def last_output(caller: Caller, instance: Instance) -> dt.datetime:
+    """When the instance wrote to its serial console last; if it never did, when it was created."""
+    services = caller.services
+    changed = services.hypervisor.console_changed(services.config.console_log(instance.id))
+    return instance.created_at if changed is None else dt.datetime.fromtimestamp(changed, dt.UTC)
+
+
+def without_symbols(output: bytes) -> bytes:
+    """The text alone: no terminal sequences, no control characters but line ends and tabs."""
+    return _SYMBOLS.sub(b"", output)
+
+
+def screenshot(caller: Caller, instance: Instance, *, wake: bool) -> bytes:
+    """The screen as PNG. Raises IncorrectInstanceStatus for an instance that has none."""
+    if instance.status not in states.ALLOWED["watch"]:
+        raise IncorrectInstanceStatus(instance.id, instance.status, states.ALLOWED["watch"])
+    services = caller.services
+    return services.hypervisor.screenshot(domain_name(services.config, instance.id), wake=wake)
 
 
 @dataclass(frozen=True)

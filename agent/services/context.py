@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network
 from agent.store.secrets import Sealer
 from agent.store.store import Store
+
+if TYPE_CHECKING:
+    from agent.services.serial import SerialConsoles
 
 
 class Runner(Protocol):
@@ -28,8 +31,10 @@ class Runner(Protocol):
 
 
 class Tunnels(Protocol):
-    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
-        """A token for one stream over a websocket to what `dial` connects to; good for a few seconds."""
+    def issue(self, dial: Callable[[], socket.socket], label: str, farewell: Callable[[], str] | None = None) -> str:
+        """A token for one stream over a websocket to what `dial` connects to; good for a few seconds.
+
+        `farewell` tells why the far end ended the stream; without it the stream ends as TCP streams do."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Services:
     builder: Builder
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels
+    consoles: SerialConsoles
     problems: Callable[[], list[str]]  # what is not right on this host, one line each
     hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 

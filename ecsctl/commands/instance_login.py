@@ -52,7 +52,7 @@ def ssh(
     """Log in to an instance, or run a command there; needs no public address. NAME or USER@NAME."""
     user, _, target = name.rpartition("@")
     login, remote = _trailing_login(login, remote)
-    instance = _running(app.client, target)
+    instance = running(app.client, target)
     arguments = [_program("ssh"), *ssh_options(app, instance, identity), "-l", login or user or DEFAULT_USER]
     arguments += [part for forward in forwards for part in ("-L", forward)]
     arguments += ["-t"] if force_tty else []
@@ -81,7 +81,7 @@ def cp(
     if len(remote) != 1:
         what = "one side must be NAME:PATH" if not remote else f"only one instance, not {', '.join(sorted(remote))}"
         raise UsageFault(f"cannot copy {' '.join(paths)}: {what}")
-    instance = _running(app.client, remote.pop())
+    instance = running(app.client, remote.pop())
     arguments = [_program("scp"), *ssh_options(app, instance, identity), *(["-r"] if recursive else [])]
     arguments += ["-O"] if legacy else []
     _become([*arguments, "--", *(_scp_path(path, login, instance["InstanceId"]) for path in paths)])
@@ -141,7 +141,8 @@ def _trailing_login(login: str | None, remote: tuple[str, ...]) -> tuple[str | N
     return login, remote[1:] if remote[:1] == ("--",) else remote
 
 
-def _running(client: Client, text: str) -> Json:
+def running(client: Client, text: str) -> Json:
+    """The description of an instance that can be reached; CliError saying what to do for any other."""
     instance_id = find_id(client, INSTANCE, text)
     found = describe_ids(client, [instance_id])
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import Authori
 from aliyunsdkecs.request.v20140526.DeleteKeyPairsRequest import DeleteKeyPairsRequest
 from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
+from aliyunsdkecs.request.v20140526.GetInstanceConsoleOutputRequest import GetInstanceConsoleOutputRequest
+from aliyunsdkecs.request.v20140526.GetInstanceScreenshotRequest import GetInstanceScreenshotRequest
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
@@ -29,6 +32,7 @@ from agent.api.edge.registry import RAM, REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.stored import StoredTokens
 from agent.services.account import AccessKeys
+from agent.store.schema import Instance
 from tests.support.cloud import Cloud
 
 
@@ -220,3 +224,23 @@ def test_the_vpc_version_is_served_at_the_same_endpoint(core: Any) -> None:
     core(vpc_request("DeleteVSwitch", VSwitchId=vswitch))
     core(vpc_request("DeleteVpc", VpcId=made["VpcId"]))
     assert json.loads(core(vpc_request("DescribeVpcs")))["TotalCount"] == 0
+
+
+def test_both_sdks_take_a_screenshot_and_read_the_console(tea: Client, core: Any, cloud: Cloud) -> None:
+    instance_id = cloud.add_instance(cloud.default_vswitch()[1], [])
+    with cloud.store.write() as session:
+        session.get_one(Instance, instance_id).status = "Running"
+    wanted = models.GetInstanceScreenshotRequest(region_id="local", instance_id=instance_id, wake_up=True)
+    shown = tea.get_instance_screenshot(wanted).body.screenshot
+    assert base64.b64decode(shown) == f"picture of ecs-{instance_id}, awake".encode()
+    request = GetInstanceScreenshotRequest()
+    request.set_InstanceId(instance_id)
+    assert base64.b64decode(json.loads(core(request))["Screenshot"]) == f"picture of ecs-{instance_id}".encode()
+
+    output = models.GetInstanceConsoleOutputRequest(region_id="local", instance_id=instance_id, remove_symbols=True)
+    assert base64.b64decode(tea.get_instance_console_output(output).body.console_output) == b"hello\n"
+    request = GetInstanceConsoleOutputRequest()
+    request.set_InstanceId(instance_id)
+    answer = json.loads(core(request))
+    assert b"hello" in base64.b64decode(answer["ConsoleOutput"])
+    assert answer["LastUpdateTime"].endswith("Z")

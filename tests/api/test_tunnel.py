@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from agent.api.edge.tunnel import LIFETIME, MOST_WAITING, TunnelTable
+from agent.api.edge.tunnel import FAREWELL, LIFETIME, MOST_WAITING, TunnelTable
 from agent.core.errors import DriverError
 from tests.api.live import Edge
 
@@ -250,6 +250,24 @@ def test_the_server_stops_with_streams_open(edge: Edge) -> None:
 
     with guest(echo) as address:
         assert asyncio.run(talk(url_of(edge, address))) is aiohttp.WSMsgType.CLOSE
+
+
+def test_a_session_ends_with_its_reason(edge: Edge) -> None:
+    """A stream that is no TCP stream: no half-close, but both ends at once, and a word on why."""
+    ours, theirs = socket.socketpair()
+
+    async def talk(url: str) -> tuple[int | None, str | None]:
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as channel:
+            await channel.send_bytes(b"x")
+            assert await asyncio.to_thread(theirs.recv, 1) == b"x"
+            theirs.sendall(b"last words")
+            theirs.close()
+            assert await channel.receive_bytes() == b"last words"
+            message = await channel.receive(timeout=30)
+            return message.data, message.extra
+
+    token = edge.tunnels.issue(lambda: ours, "a session", lambda: "it is over")
+    assert asyncio.run(talk(f"http://{edge.address}/tunnel/{token}")) == (FAREWELL, "it is over")
 
 
 def test_tokens_grow_old() -> None:

@@ -21,6 +21,7 @@ from agent.core.protocols import Hypervisor, Network
 from agent.core.specs import HostCapacity, Recipe
 from agent.services import account, default_network, vswitch
 from agent.services.context import Caller, Services
+from agent.services.serial import SerialConsoles
 from agent.store.schema import Account, Disk, Image, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -44,8 +45,39 @@ class RunnerStandIn:
         return True
 
 
+class ConsoleStandIn:
+    """A serial line; `guest` is its other end. `close` is told to whoever waits for the end."""
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self.stream, self.guest = socket.socketpair()
+        self._ended = ended
+
+    def close(self) -> None:
+        self.hang_up("")
+
+    def hang_up(self, reason: str) -> None:
+        self._ended(reason)
+        self.guest.close()
+
+
 class HypervisorStandIn:
-    """A host of 4 vCPUs and 8 GiB."""
+    """A host of 4 vCPUs and 8 GiB, whose guests show one picture and have written one line."""
+
+    def __init__(self) -> None:
+        self.consoles: list[ConsoleStandIn] = []
+
+    def open_console(self, name: str, *, force: bool, ended: Callable[[str], None]) -> ConsoleStandIn:
+        self.consoles.append(ConsoleStandIn(ended))
+        return self.consoles[-1]
+
+    def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes:
+        return b"\x1b[1;31mhello\x1b[0m\r\n"
+
+    def console_changed(self, spec_log: Path) -> float | None:
+        return None
+
+    def screenshot(self, name: str, *, wake: bool) -> bytes:
+        return b"picture of " + name.encode() + (b", awake" if wake else b"")
 
     def ping(self) -> None:
         """It is there."""
@@ -68,8 +100,14 @@ class CatalogueStandIn:
 
 
 class TunnelsStandIn:
-    def issue(self, dial: Callable[[], socket.socket], label: str) -> str:
-        raise NotImplementedError
+    """Keeps what it was asked for: (dial, label, farewell)."""
+
+    def __init__(self) -> None:
+        self.issued: list[tuple[Callable[[], socket.socket], str, Callable[[], str] | None]] = []
+
+    def issue(self, dial: Callable[[], socket.socket], label: str, farewell: Callable[[], str] | None = None) -> str:
+        self.issued.append((dial, label, farewell))
+        return f"token-{len(self.issued)}"
 
 
 class Cloud:
@@ -79,6 +117,8 @@ class Cloud:
         self.clock = ManualClock(START)
         self.store = Store(directory / "ecs.db")
         self.runner = RunnerStandIn()
+        self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
+        hypervisor = cast(Hypervisor, self.hypervisor)
         self.services = Services(
             version="0",
             config=Config(**config),
@@ -86,11 +126,12 @@ class Cloud:
             store=self.store,
             sealer=Sealer(directory / "host.key"),
             runner=self.runner,
-            hypervisor=cast(Hypervisor, HypervisorStandIn()),
+            hypervisor=hypervisor,
             network=cast(Network, None),
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
-            tunnels=TunnelsStandIn(),
+            tunnels=self.tunnels,
+            consoles=SerialConsoles(hypervisor, self.clock),
             problems=list,
             hash_password=lambda password: "$6$stand-in",
         )

@@ -29,6 +29,8 @@ PIECE = 64 << 10  # bytes read from the guest at once
 LARGEST_MESSAGE = 4 << 20  # bytes
 LINGER = 30.0  # seconds that a client may stay silent after the guest has ended the stream
 MOST_WAITING = 10_000
+FAREWELL = 4000  # close code, of those that applications may use
+LONGEST_REASON = 123  # bytes, of a close frame
 DIALERS = 32
 
 Dial = Callable[[], socket.socket]
@@ -39,6 +41,7 @@ class _Ticket:
     dial: Dial
     label: str
     expires: float
+    farewell: Callable[[], str] | None = None
 
 
 class TunnelTable:
@@ -49,15 +52,18 @@ class TunnelTable:
         self._lock = threading.Lock()
         self._waiting: dict[str, _Ticket] = {}
 
-    def issue(self, dial: Dial, label: str) -> str:
+    def issue(self, dial: Dial, label: str, farewell: Callable[[], str] | None = None) -> str:
         """A token for one stream. `dial` connects (blocking, with a time limit of its own; raises DriverError,
-        ApiError or OSError); `label` says in the log what the stream is."""
+        ApiError or OSError); `label` says in the log what the stream is.
+
+        With `farewell` it is no TCP stream but a session: when the far end ends it, both directions end, and the
+        close frame carries FAREWELL and what `farewell` says."""
         token = secrets.token_urlsafe(32)
         with self._lock:
             self._forget()
             if len(self._waiting) >= MOST_WAITING:
                 del self._waiting[next(iter(self._waiting))]
-            self._waiting[token] = _Ticket(dial, label, self._now() + LIFETIME)
+            self._waiting[token] = _Ticket(dial, label, self._now() + LIFETIME, farewell)
         return token
 
     def take(self, token: str) -> _Ticket | None:
@@ -109,7 +115,7 @@ class Tunnels:
         try:
             await channel.prepare(request)
             self._open.add(channel)
-            await _bridge(channel, reader, writer, ticket.label)
+            await _bridge(channel, reader, writer, ticket)
         finally:
             self._open.discard(channel)
             await _close(writer)
@@ -117,21 +123,29 @@ class Tunnels:
 
 
 async def _bridge(
-    channel: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, label: str
+    channel: web.WebSocketResponse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ticket: _Ticket
 ) -> None:
     began = time.monotonic()
     counts = [0, 0]
     inwards = asyncio.create_task(_inwards(channel, writer, counts))
-    outwards = asyncio.create_task(_outwards(channel, reader, counts))
+    outwards = asyncio.create_task(_outwards(channel, reader, counts, half_close=ticket.farewell is None))
     try:
         await _both(inwards, outwards)
     finally:
         for task in (inwards, outwards):
             task.cancel()
         await asyncio.gather(inwards, outwards, return_exceptions=True)
-        await channel.close()
+        await _say_goodbye(channel, ticket)
         seconds = time.monotonic() - began
-        logger.info("tunnel to %s: %d bytes in, %d bytes out, %.1f s", label, counts[0], counts[1], seconds)
+        logger.info("tunnel to %s: %d bytes in, %d bytes out, %.1f s", ticket.label, *counts, seconds)
+
+
+async def _say_goodbye(channel: web.WebSocketResponse, ticket: _Ticket) -> None:
+    reason = ticket.farewell() if ticket.farewell else ""
+    if reason:
+        await channel.close(code=FAREWELL, message=reason.encode()[:LONGEST_REASON])
+    else:
+        await channel.close()
 
 
 async def _both(inwards: asyncio.Task[bool], outwards: asyncio.Task[bool]) -> None:
@@ -158,12 +172,16 @@ async def _inwards(channel: web.WebSocketResponse, writer: asyncio.StreamWriter,
     return False
 
 
-async def _outwards(channel: web.WebSocketResponse, reader: asyncio.StreamReader, counts: list[int]) -> bool:
+async def _outwards(
+    channel: web.WebSocketResponse, reader: asyncio.StreamReader, counts: list[int], *, half_close: bool
+) -> bool:
     """Guest to client, until the guest ends its direction (True) or either is gone (False)."""
     while True:
         try:
             data = await reader.read(PIECE)
         except OSError:
+            return False
+        if not data and not half_close:
             return False
         if not await _quietly(channel.send_bytes(data)):
             return False

@@ -16,6 +16,16 @@ def tail(log: Path, limit_bytes: int) -> bytes:
     return older + newest
 
 
+def changed(log: Path) -> float | None:
+    """When something was written last, in seconds since the epoch; None when nothing ever was."""
+    try:
+        return log.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DriverError(f"cannot look at the console log {log}: {error.strerror}") from None
+
+
 def _last_bytes(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") as stream:

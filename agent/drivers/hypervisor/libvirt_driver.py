@@ -13,11 +13,12 @@ import libvirt
 from agent.core.errors import DriverError
 from agent.core.specs import Acceleration, DomainInfo, DomainSpec, DomainState, HostCapacity
 from agent.drivers import qemu_user
-from agent.drivers.hypervisor import console, host
+from agent.drivers.hypervisor import console, host, screen
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
 from agent.drivers.hypervisor.domain_xml import domain_xml
 from agent.drivers.hypervisor.events import Watcher
-from agent.drivers.hypervisor.pool import ConnectionPool, connect
+from agent.drivers.hypervisor.pool import ConnectionPool, close_quietly, connect
+from agent.drivers.hypervisor.serial import SerialConsole
 from agent.drivers.hypervisor.states import domain_state
 
 # Kept in a live domain's metadata from its first resume on: tells a guest on its way up from one paused later.
@@ -158,6 +159,24 @@ class LibvirtDriver:
         with self._lock:
             self._watchers.append(Watcher(lambda: connect(self._uri), ours))
 
+    # ------------------------------------------------------------------------------ consoles
+
+    def open_console(self, name: str, *, force: bool, ended: Callable[[str], None]) -> SerialConsole:
+        """The serial line, over a connection of its own: streams are long and must not share one with calls."""
+        self._check(name)
+        connection = connect(self._uri)
+        try:
+            return SerialConsole(connection, name, force=force, ended=ended)
+        except DriverError:
+            close_quietly(connection)
+            raise
+
+    def screenshot(self, name: str, *, wake: bool) -> bytes:
+        """The screen as a PNG. Raises DriverError when the domain is off."""
+        self._check(name)
+        with self._pool.connection(f"take a screenshot of domain {name}") as connection:
+            return screen.png(connection, connection.lookupByName(name), wake=wake)
+
     # ------------------------------------------------------------------------------ the host
 
     def acceleration(self) -> Acceleration:
@@ -186,6 +205,9 @@ class LibvirtDriver:
     def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes:
         """The last `limit_bytes` of the serial output, over the rotation of the log; empty when there is none."""
         return console.tail(spec_log, limit_bytes)
+
+    def console_changed(self, spec_log: Path) -> float | None:
+        return console.changed(spec_log)
 
     def host_problems(self) -> builtins.list[str]:
         """What on this host keeps guests from running well, one clear line each; empty if nothing does."""
