@@ -60,7 +60,7 @@ class Agent:
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.drivers = drivers_of(config)
-        self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook())
+        self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
         self.tickets = TunnelTable()
         self.services = self._services()

@@ -131,6 +131,9 @@ class Seeds(Protocol):
 
     def seed_path(self, instance_id: str) -> Path: ...
 
+    def config_drive_path(self, instance_id: str) -> Path:
+        """The second ISO that the seed of a Windows instance consists of."""
+
     def delete_seed(self, instance_id: str) -> None: ...
 
     def list_seeds(self) -> set[str]:

@@ -32,7 +32,7 @@ class NicSpec:
 
     tap: str
     mac: str
-    model: str = "virtio"
+    model: str = "virtio"  # or e1000e
     mtu: int = 1500
 
 
@@ -52,6 +52,9 @@ class DomainSpec:
     acceleration: str
     machine: str = "pc"
     nested_virtualization: bool = False
+    os_type: str = "linux"  # linux | windows
+    virtio: bool = True  # the guest has drivers for virtio; without, it gets no device that needs them
+    config_drive: Path | None = None  # a second ISO, for cloudbase-init
 
 
 class DomainState(enum.Enum):
@@ -92,8 +95,16 @@ class HostCapacity:
 
 
 @dataclass(frozen=True)
+class WindowsSeed:
+    """What cloudbase-init needs beyond a NoCloud seed. It works once for each `id`."""
+
+    id: str  # a UUID; a new password comes with a new one
+    password: str | None = field(default=None, repr=False)  # of Administrator, plain; None: it has been delivered
+
+
+@dataclass(frozen=True)
 class SeedSpec:
-    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash."""
+    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows."""
 
     instance_id: str
     host_name: str
@@ -103,6 +114,7 @@ class SeedSpec:
     user_data: bytes = b""
     region_id: str = ""
     zone_id: str = ""
+    windows: WindowsSeed | None = None
 
 
 # ---------------------------------------------------------------------------------- network
@@ -201,3 +213,4 @@ class Recipe:
     architecture: str  # x86_64 | i386
     size_gib: int
     default_user: str = "root"
+    virtio: bool = True  # the guest has drivers for virtio disks and network

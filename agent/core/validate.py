@@ -66,6 +66,18 @@ def host_name(parameter: str, value: str) -> str:
     return value
 
 
+def windows_host_name(parameter: str, value: str) -> str:
+    """A Windows host name: 2-15 characters, letters, digits and inner hyphens, not digits alone."""
+    if not 2 <= len(value) <= 15 or not _HOST_LABEL.match(value) or value.isdigit():
+        raise InvalidParameter(
+            parameter,
+            value,
+            "2-15 characters for Windows: letters, digits and inner '-', not digits alone.",
+            code="InvalidHostName.Malformed",
+        )
+    return value
+
+
 def network(parameter: str, value: str, *, code: str) -> ipaddress.IPv4Network:
     """An IPv4 CIDR block without host bits."""
     try:

@@ -68,6 +68,7 @@ class Context:
     data: dict[str, Any]
     step_started_at: dt.datetime
     report: Callable[[int, str], None]  # progress in percent and a line, shown to whoever waits
+    unseal: Callable[[bytes], str]  # opens the store's sealed secrets
 
     def waited(self) -> float:
         """Seconds since this step was begun first, restarts of the agent included."""

@@ -44,9 +44,17 @@ class JobRunner:
     """Runs jobs in threads of its own between start() and stop()."""
 
     def __init__(
-        self, config: Config, store: Store, drivers: Drivers, clock: Clock, step_hook: StepHook = no_hook
+        self,
+        config: Config,
+        store: Store,
+        drivers: Drivers,
+        clock: Clock,
+        step_hook: StepHook = no_hook,
+        *,
+        unseal: Callable[[bytes], str],
     ) -> None:
         self._config, self._store, self._drivers, self._clock = config, store, drivers, clock
+        self._unseal = unseal
         self._step_hook = step_hook
         self.locks = Locks()
         self._changed = threading.Condition()
@@ -290,6 +298,7 @@ class JobRunner:
             data=dict(job.data),
             step_started_at=job.step_started_at or self._clock.now(),
             report=report,
+            unseal=self._unseal,
         )
 
     def _update(self, job: Job, also: Finish | None = None, **values: object) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import select
@@ -11,7 +15,7 @@ from sqlalchemy.orm import Session
 from agent.config import Config
 from agent.core.addresses import gateway
 from agent.core.ids import body
-from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec
+from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec, WindowsSeed
 from agent.jobs.model import Drivers
 from agent.store.schema import Disk, Instance, KeyPair, NetworkInterface, Vpc
 
@@ -21,25 +25,33 @@ def domain_name(config: Config, instance_id: str) -> str:
 
 
 def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path) -> DomainSpec:
-    """The guest as libvirt shall run it."""
+    """The guest as libvirt shall run it: with virtio, or with what everything since the first AHCI disk boots from."""
+    windows = instance.os_type == "windows"
     return DomainSpec(
         name=domain_name(config, instance.id),
         instance_id=instance.id,
         uuid=instance.uuid,
         vcpus=instance.vcpus,
         memory_mib=instance.memory_mib,
-        disks=tuple(_disk_spec(drivers, disk) for disk in instance.disks),
-        nics=tuple(NicSpec(tap=i.tap, mac=i.mac) for i in instance.interfaces),
+        disks=tuple(_disk_spec(drivers, disk, instance.virtio) for disk in instance.disks),
+        nics=tuple(
+            NicSpec(tap=i.tap, mac=i.mac, model="virtio" if instance.virtio else "e1000e") for i in instance.interfaces
+        ),
         seed=seed,
         console_log=config.console_log(instance.id),
         acceleration=drivers.hypervisor.acceleration().kind,
+        machine="pc" if instance.virtio else "q35",
+        os_type=instance.os_type,
+        virtio=instance.virtio,
+        config_drive=drivers.seeds.config_drive_path(instance.id) if windows else None,
     )
 
 
-def _disk_spec(drivers: Drivers, disk: Disk) -> DiskSpec:
-    # The API's name /dev/xvdb is the guest's /dev/vdb; guests should look for the serial (SPEC D2).
-    device = (disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", "vd")
-    return DiskSpec(path=drivers.storage.disk_path(disk.id), device=device, serial=body(disk.id))
+def _disk_spec(drivers: Drivers, disk: Disk, virtio: bool) -> DiskSpec:
+    # The API's name /dev/xvdb is the guest's /dev/vdb or sdb; guests should look for the serial (SPEC D2).
+    device = (disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", "vd" if virtio else "sd")
+    path = drivers.storage.disk_path(disk.id)
+    return DiskSpec(path=path, device=device, serial=body(disk.id), bus="virtio" if virtio else "sata")
 
 
 def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:
@@ -60,6 +72,24 @@ def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:
         region_id=config.region_id,
         zone_id=instance.zone_id,
     )
+
+
+def windows_seed_id(instance: Instance) -> str:
+    """What the instance's next seed is called: another name with each new password, or cloudbase-init ignores it.
+
+    Made from the sealed form of the password: from the plain one, everybody in the guest could try passwords out.
+    """
+    if instance.password is None:
+        return instance.windows_seed_id or instance.uuid
+    return str(uuid.uuid5(uuid.UUID(instance.uuid), hashlib.sha256(instance.password).hexdigest()))
+
+
+def windows_seed(spec: SeedSpec, instance: Instance, unseal: Callable[[bytes], str]) -> SeedSpec:
+    """The seed for cloudbase-init. User data ran with the first seed; it would run again with another."""
+    password = None if instance.password is None else unseal(instance.password)
+    seed_id = windows_seed_id(instance)
+    ran = instance.windows_seed_id not in (None, seed_id)
+    return replace(spec, windows=WindowsSeed(seed_id, password), user_data=b"" if ran else spec.user_data)
 
 
 def vpc_spec(vpc: Vpc) -> VpcSpec:

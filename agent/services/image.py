@@ -137,4 +137,5 @@ def _from_recipe(caller: Caller, recipe: Recipe, image: Image | None) -> Image:
     image.name, image.description = recipe.image_id, recipe.description
     image.os_type, image.os_name = recipe.os_type, recipe.os_name
     image.platform, image.architecture = recipe.platform, recipe.architecture
+    image.virtio = recipe.virtio
     return image

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 
 from agent.core import states, validate
-from agent.core.errors import InvalidParameter, MissingParameter, NoStock, NotFound
+from agent.core.errors import DependencyViolation, InvalidParameter, MissingParameter, NoStock, NotFound
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
-from agent.services import capacity, quota, security_group, tag, vswitch
+from agent.services import capacity, login, quota, security_group, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
 from agent.services.context import Caller
@@ -21,6 +21,9 @@ from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
 CATEGORIES = ("cloud", "cloud_efficiency", "cloud_ssd", "ephemeral", "ephemeral_ssd", "cloud_essd")
+WINDOWS = "windows"
+MAX_VCPUS_OF_32_BIT_WINDOWS = 4
+WINDOWS_NAME_LENGTH = 15  # of a host name; longer ones would be cut off in the guest
 SYSTEM_DISK_GIB = {"linux": (20, 500), "windows": (40, 500)}
 
 # `web-[1,3]` or `web-[1,3]-lab`: numbers from 1 on, with at least 3 digits.
@@ -67,7 +70,6 @@ class _Plan:
     vswitch: VSwitch
     groups: list[SecurityGroup]
     disk_gib: int
-    password_hash: str | None
 
 
 def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
@@ -114,6 +116,7 @@ def _plan(caller: Caller, request: Request) -> _Plan:
             "32-bit images need a type with less than 4 GiB of memory.",
             code="InvalidInstanceType.ValueNotSupported",
         )
+    _check_windows(request, image, type_)
     network = _network(caller, request)
     groups = _groups(caller, request, network)
     if request.key_pair_name:
@@ -127,11 +130,28 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         vswitch=network,
         groups=groups,
         disk_gib=_disk_size(caller, request, image),
-        # A key pair switches password login off (SPEC K3), so a password given beside it is checked and dropped.
-        password_hash=services.hash_password(request.password)
-        if request.password and not request.key_pair_name
-        else None,
     )
+
+
+def _check_windows(request: Request, image: Image, type_: InstanceType) -> None:
+    """What holds for Windows alone: no key pairs, short host names, and few processors for 32 bits (SPEC G7)."""
+    if image.os_type != WINDOWS:
+        return
+    if request.key_pair_name:
+        raise DependencyViolation(
+            f'The image "{image.id}" is Windows: the key pair "{request.key_pair_name}" cannot be used to log in.',
+            code="DependencyViolation.WindowsInstance",
+        )
+    if request.host_name:
+        for number in (0, request.amount - 1):
+            validate.windows_host_name("HostName", _host_name(request, image, "", number))
+    if image.architecture == "i386" and type_.vcpus > MAX_VCPUS_OF_32_BIT_WINDOWS:
+        raise InvalidParameter(
+            "InstanceType",
+            type_.id,
+            f"32-bit Windows uses at most {MAX_VCPUS_OF_32_BIT_WINDOWS} vCPUs.",
+            code="InvalidInstanceType.ValueNotSupported",
+        )
 
 
 def _check_texts(request: Request) -> None:
@@ -242,7 +262,7 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
         uuid=str(uuid.uuid4()),
         name=_names(request, instance_id)[number],
         description=request.description,
-        host_name=_host_name(request, instance_id, number),
+        host_name=_host_name(request, plan.image, instance_id, number),
         zone_id=plan.vswitch.zone_id,
         instance_type=plan.type.id,
         vcpus=plan.type.vcpus,
@@ -251,13 +271,16 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
         os_type=plan.image.os_type,
         os_name=plan.image.os_name,
         key_pair_name=request.key_pair_name or None,
-        password_hash=plan.password_hash,
+        virtio=plan.image.virtio,
         user_data=request.user_data,
         deletion_protection=request.deletion_protection,
         status=states.PENDING,
         power="on" if start else "off",
         created_at=now,
     )
+    # A key pair switches password login off (SPEC K3), so a password given beside it is checked and dropped.
+    if request.password and not request.key_pair_name:
+        login.set_password(caller, instance, request.password)
     session.add(instance)
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
@@ -268,9 +291,9 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     return instance
 
 
-def _host_name(request: Request, instance_id: str, number: int) -> str:
+def _host_name(request: Request, image: Image, instance_id: str, number: int) -> str:
     if not request.host_name:
-        return instance_id
+        return instance_id[:WINDOWS_NAME_LENGTH] if image.os_type == WINDOWS else instance_id
     return f"{request.host_name}{number + 1:03d}" if request.unique_suffix and request.amount > 1 else request.host_name
 
 

@@ -276,7 +276,8 @@ class Instance(Base):
     os_name: Mapped[str]
     key_pair_name: Mapped[str | None]
     password_hash: Mapped[str | None]
-    password: Mapped[bytes | None]  # of Windows, sealed: cloudbase-init needs the plain text
+    password: Mapped[bytes | None]  # of Windows, sealed, until delivered: cloudbase-init needs the plain text
+    windows_seed_id: Mapped[str | None]  # of the last seed that a Windows guest has worked through
     user_data: Mapped[bytes] = mapped_column(default=b"")
     seeded_keys: Mapped[list[str]] = mapped_column(default=list)  # public keys since the last console start
     virtio: Mapped[bool] = mapped_column(default=True)  # of its image when the system disk was made

@@ -1,4 +1,4 @@
-"""The NoCloud seed of an instance: SeedSpec → files (pure) → an ISO labelled `cidata`."""
+"""The NoCloud seed of an instance: SeedSpec → files (pure) → an ISO labelled `cidata`; for Windows also a config drive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import SeedSpec
 from agent.drivers import command, durable, qemu_user
 from agent.drivers.guest.boothook import boothook
+from agent.drivers.guest.windows import CONFIG_DRIVE_LABEL, config_drive_files, nocloud_files
 
 NEUTRAL_USER_DATA = b"#cloud-config\n{}\n"
 LABEL = "cidata"
@@ -19,10 +20,13 @@ LABEL = "cidata"
 DATE = "2000010100000000"
 _INSTANCE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 _SUFFIX = ".iso"
+_CONFIG_DRIVE_SUFFIX = ".config-drive"
 
 
 def seed_files(spec: SeedSpec) -> dict[str, bytes]:
     """The files of the seed by name. Raises DriverError for a value that no guest could take."""
+    if spec.windows is not None:
+        return nocloud_files(spec, spec.windows)
     return {
         "meta-data": _meta_data(spec).encode(),
         "network-config": _network_config(spec).encode(),
@@ -77,25 +81,34 @@ class SeedBuilder:
         """Replaced atomically; a running guest keeps the one it was started with."""
         final = self.seed_path(spec.instance_id)
         files = seed_files(spec)
+        if spec.windows is not None:
+            drive = self.config_drive_path(spec.instance_id)
+            self._write(drive, CONFIG_DRIVE_LABEL, config_drive_files(spec, spec.windows), spec.instance_id)
+        self._write(final, LABEL, files, spec.instance_id)
+        return final
+
+    def _write(self, final: Path, label: str, files: dict[str, bytes], instance_id: str) -> None:
         try:
             with (
                 durable.replacing(final) as temporary,
                 tempfile.TemporaryDirectory(prefix=durable.TEMPORARY, dir=self._directory) as staging,
             ):
                 for name, content in files.items():
-                    (Path(staging) / name).write_bytes(content)
-                _make_iso(Path(staging), temporary, f"write the seed of {spec.instance_id}")
+                    path = Path(staging, name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                _make_iso(Path(staging), temporary, label, f"write the seed of {instance_id}")
                 os.chown(temporary, 0, self._user.own_gid)
                 temporary.chmod(0o440)
         except OSError as error:
             raise DriverError(
-                f"cannot write the seed of {spec.instance_id} in {self._directory}: {error.strerror}"
+                f"cannot write the seed of {instance_id} in {self._directory}: {error.strerror}"
             ) from None
-        return final
 
     def delete_seed(self, instance_id: str) -> None:
         """Durable; no-op if there is none."""
         try:
+            durable.remove(self.config_drive_path(instance_id))
             durable.remove(self.seed_path(instance_id))
         except OSError as error:
             raise DriverError(f"cannot delete the seed of {instance_id}: {error.strerror}") from None
@@ -109,8 +122,12 @@ class SeedBuilder:
             raise DriverError(f"{instance_id!r} cannot be an instance id: lower-case letters, digits and '-'")
         return self._directory / (instance_id + _SUFFIX)
 
+    def config_drive_path(self, instance_id: str) -> Path:
+        """Where the config drive of a Windows instance is, or would be."""
+        return self.seed_path(instance_id).with_suffix(_CONFIG_DRIVE_SUFFIX)
 
-def _make_iso(staging: Path, target: Path, doing: str) -> None:
+
+def _make_iso(staging: Path, target: Path, label: str, doing: str) -> None:
     """ISO 9660 with Rock Ridge and Joliet, every file root's and dated DATE."""
     command.run(
         "xorriso",
@@ -120,7 +137,7 @@ def _make_iso(staging: Path, target: Path, doing: str) -> None:
             "-outdev",
             str(target),
             "-volid",
-            LABEL,
+            label,
             "-joliet",
             "on",
             "-rockridge",

@@ -8,12 +8,16 @@ Decisions that are not obvious from the elements themselves:
 - The DAC label is fixed and relabelling is off. QEMU runs as `QemuUser`; libvirt changes the owner of no file, so
   an image shared by many guests never changes hands when one of them starts or stops.
 - `on_crash` destroys: a preserved guest would keep its memory and its disk locks until somebody looks at it.
+- A guest without virtio drivers gets SATA, e1000e and no paravirtual device at all: it would only be shown as unknown.
+- Windows keeps the clock in local time. Under KVM it gets the interfaces of Hyper-V, without which it wastes time in
+  timers and locks; and a tablet, for its pointer to be where the viewer's is.
 - VNC and serial are local: VNC on a unix socket that libvirt chooses, serial on a pty for an interactive console
   and, at the same time, appended to the console log.
 """
 
 from __future__ import annotations
 
+import string
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -21,6 +25,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import DiskSpec, DomainSpec, NicSpec
 from agent.drivers.qemu_user import QemuUser
 
+WINDOWS = "windows"
 MANUFACTURER = "Alibaba Cloud"
 PRODUCT = "Alibaba Cloud ECS"
 
@@ -68,12 +73,25 @@ def _platform(spec: DomainSpec) -> Iterator[ET.Element]:
     features = ET.Element("features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
+    enlightened = spec.os_type == WINDOWS and spec.acceleration == "kvm"
+    if enlightened:
+        features.append(_hyperv())
     yield features
-    clock = ET.Element("clock", offset="utc")
+    clock = ET.Element("clock", offset="localtime" if spec.os_type == WINDOWS else "utc")
     ET.SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
     ET.SubElement(clock, "timer", name="pit", tickpolicy="delay")
     ET.SubElement(clock, "timer", name="hpet", present="no")
+    if enlightened:
+        ET.SubElement(clock, "timer", name="hypervclock", present="yes")
     yield clock
+
+
+def _hyperv() -> ET.Element:
+    element = ET.Element("hyperv", mode="custom")
+    for name in ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "frequencies"):
+        ET.SubElement(element, name, state="on")
+    ET.SubElement(element, "spinlocks", state="on", retries="8191")
+    return element
 
 
 def _cpu(spec: DomainSpec) -> ET.Element:
@@ -111,16 +129,16 @@ def _label(user: QemuUser) -> ET.Element:
 def _devices(spec: DomainSpec) -> ET.Element:
     devices = ET.Element("devices")
     devices.extend(_disk(disk) for disk in spec.disks)
-    if spec.seed is not None:
-        devices.append(_seed(str(spec.seed), spec.machine))
-    devices.append(ET.Element("controller", type="usb", model="none"))
+    devices.extend(_cdroms(spec))
+    devices.extend(_pointer(spec))
     devices.extend(_nic(nic) for nic in spec.nics)
     devices.append(_serial(str(spec.console_log)))
-    devices.append(_agent_channel())
+    if spec.virtio:
+        devices.append(_agent_channel())
     devices.extend(_display())
-    devices.append(_rng())
-    # Gives pages that the guest has freed back to the host.
-    devices.append(ET.Element("memballoon", model="virtio", freePageReporting="on"))
+    if spec.virtio:
+        devices.append(_rng())
+    devices.append(_balloon(spec.virtio))
     # Tells a kernel panic from a guest that merely hangs.
     devices.append(ET.Element("panic", model="isa"))
     return devices
@@ -141,9 +159,16 @@ def _disk(disk: DiskSpec) -> ET.Element:
     return element
 
 
-def _seed(path: str, machine: str) -> ET.Element:
-    """A CD-ROM: IDE on `pc`, because Debian's cloud kernel has no AHCI; elsewhere SATA, because there is no IDE."""
-    device, bus = ("hda", "ide") if machine == "pc" else ("sda", "sata")
+def _cdroms(spec: DomainSpec) -> Iterator[ET.Element]:
+    """IDE on `pc`, because Debian's cloud kernel has no AHCI; elsewhere SATA, because there is no IDE."""
+    stem, bus = ("hd", "ide") if spec.machine == "pc" else ("sd", "sata")
+    taken = {disk.device for disk in spec.disks}
+    free = (stem + letter for letter in string.ascii_lowercase if stem + letter not in taken)
+    for path, device in zip(filter(None, (spec.seed, spec.config_drive)), free, strict=False):
+        yield _cdrom(str(path), device, bus)
+
+
+def _cdrom(path: str, device: str, bus: str) -> ET.Element:
     element = ET.Element("disk", type="file", device="cdrom")
     ET.SubElement(element, "driver", name="qemu", type="raw")
     ET.SubElement(element, "source", file=path)
@@ -167,6 +192,21 @@ def _serial(log: str) -> ET.Element:
     ET.SubElement(element, "log", file=log, append="on")
     ET.SubElement(element, "target", port="0")
     return element
+
+
+def _pointer(spec: DomainSpec) -> Iterator[ET.Element]:
+    if spec.os_type != WINDOWS:
+        yield ET.Element("controller", type="usb", model="none")
+        return
+    yield ET.Element("controller", type="usb", model="ehci")  # Windows has known it since 2003
+    yield ET.Element("input", type="tablet", bus="usb")
+
+
+def _balloon(virtio: bool) -> ET.Element:
+    if not virtio:
+        return ET.Element("memballoon", model="none")
+    # Gives pages that the guest has freed back to the host.
+    return ET.Element("memballoon", model="virtio", freePageReporting="on")
 
 
 def _agent_channel() -> ET.Element:

@@ -75,4 +75,6 @@ def _read(path: Path) -> Recipe:
         architecture=raw["architecture"],
         size_gib=raw["size_gib"],
         default_user=raw["default_user"],
+        # Windows brings none of these drivers by itself.
+        virtio=bool(raw.get("virtio", raw["os_type"] != "windows")),
     )

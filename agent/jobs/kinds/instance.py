@@ -91,6 +91,8 @@ def _seed(context: Context) -> None:
     with context.store.read() as session:
         instance = session.get_one(Instance, context.resource_id)
         spec = translate.seed_spec(context.config, session, instance)
+        if instance.os_type == "windows":
+            spec = translate.windows_seed(spec, instance, context.unseal)
     context.drivers.seeds.write_seed(spec)
 
 
@@ -152,6 +154,10 @@ def _unplug_ports(context: Context) -> None:
 
 
 def _unplug_and_stop(context: Context) -> Finish:
+    return _after_shutdown(context, _stopped(context))
+
+
+def _stopped(context: Context) -> Finish:
     _unplug_ports(context)
     reason = context.data.get("reason", "")
     if context.data.get("host_shutdown"):  # it shall run again when the host does (SPEC I14)
@@ -161,7 +167,23 @@ def _unplug_and_stop(context: Context) -> Finish:
 
 def _unplug_and_restart(context: Context) -> Finish:
     _unplug_ports(context)
-    return _set(context, status=states.STARTING)
+    return _after_shutdown(context, _set(context, status=states.STARTING))
+
+
+def _after_shutdown(context: Context, finish: Finish) -> Finish:
+    """A Windows that shut itself down had its services running, cloudbase-init among the first: its password has
+    arrived, and its seed need not carry it any more. After a pulled plug nobody knows."""
+    info = context.drivers.hypervisor.info(_name(context))
+    if info is None or info.reason != "shutdown":
+        return finish
+
+    def also(session: Session) -> None:
+        finish(session)
+        instance = session.get_one(Instance, context.resource_id)
+        if instance.os_type == "windows":
+            instance.windows_seed_id, instance.password = translate.windows_seed_id(instance), None
+
+    return also
 
 
 def _undefine(context: Context) -> None:

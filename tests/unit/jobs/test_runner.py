@@ -52,7 +52,7 @@ class World:
         return name
 
     def start(self) -> None:
-        self.runner = JobRunner(self.config, self.store, None, SystemClock())  # type: ignore[arg-type]
+        self.runner = JobRunner(self.config, self.store, None, SystemClock(), unseal=bytes.decode)  # type: ignore[arg-type]
         self.runner.start()
 
     def enqueue(self, kind: str, resource: str = "r", **values: Any) -> str:

@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("images", sa.Column("virtio", sa.Boolean(), nullable=False, server_default=sa.true()))
     for column in (
         sa.Column("password", sa.LargeBinary(), nullable=True),
+        sa.Column("windows_seed_id", sa.String(), nullable=True),
         sa.Column("seeded_keys", sa.JSON(), nullable=False, server_default="[]"),
         sa.Column("virtio", sa.Boolean(), nullable=False, server_default=sa.true()),
         sa.Column("ram_role_name", sa.String(), nullable=True),
@@ -94,7 +95,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_column("images", "virtio")
     for name in (
-        *("password", "seeded_keys", "virtio", "ram_role_name", "metadata_enabled", "metadata_token_required"),
-        *("vnc_password", "vnc_password_active", "vnc_password_shown"),
+        *("password", "windows_seed_id", "seeded_keys", "virtio", "ram_role_name", "metadata_enabled"),
+        *("metadata_token_required", "vnc_password", "vnc_password_active", "vnc_password_shown"),
     ):
         op.drop_column("instances", name)
