@@ -157,6 +157,7 @@ class Reconciler:
             data={},
             step_started_at=self._clock.now(),
             report=lambda percent, text: None,
+            unseal=self._runner.unseal,
         )
 
     # -------------------------------------------------------------------------- instances

@@ -54,7 +54,7 @@ class JobRunner:
         unseal: Callable[[bytes], str],
     ) -> None:
         self._config, self._store, self._drivers, self._clock = config, store, drivers, clock
-        self._unseal = unseal
+        self.unseal = unseal
         self._step_hook = step_hook
         self.locks = Locks()
         self._changed = threading.Condition()
@@ -298,7 +298,7 @@ class JobRunner:
             data=dict(job.data),
             step_started_at=job.step_started_at or self._clock.now(),
             report=report,
-            unseal=self._unseal,
+            unseal=self.unseal,
         )
 
     def _update(self, job: Job, also: Finish | None = None, **values: object) -> None:

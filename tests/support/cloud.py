@@ -61,10 +61,15 @@ class ConsoleStandIn:
 
 
 class HypervisorStandIn:
-    """A host of 4 vCPUs and 8 GiB, whose guests show one picture and have written one line."""
+    """A host of 4 vCPUs and 8 GiB, whose guests show one picture and have written one line; `agents` are the domains in
+    which a guest agent runs."""
 
     def __init__(self) -> None:
         self.consoles: list[ConsoleStandIn] = []
+        self.agents: set[str] = set()
+
+    def guest_agent_connected(self, name: str) -> bool:
+        return name in self.agents
 
     def open_console(self, name: str, *, force: bool, ended: Callable[[str], None]) -> ConsoleStandIn:
         self.consoles.append(ConsoleStandIn(ended))

@@ -1,4 +1,4 @@
-"""The NoCloud seed of an instance: SeedSpec → files (pure) → an ISO labelled `cidata`; for Windows also a config drive."""
+"""The NoCloud seed of an instance: SeedSpec → files (pure) → an ISO labelled `cidata`; for Windows a second one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import SeedSpec
 from agent.drivers import command, durable, qemu_user
 from agent.drivers.guest.boothook import boothook
+from agent.drivers.guest.user_data import with_boothook
 from agent.drivers.guest.windows import CONFIG_DRIVE_LABEL, config_drive_files, nocloud_files
 
 NEUTRAL_USER_DATA = b"#cloud-config\n{}\n"
@@ -27,11 +28,12 @@ def seed_files(spec: SeedSpec) -> dict[str, bytes]:
     """The files of the seed by name. Raises DriverError for a value that no guest could take."""
     if spec.windows is not None:
         return nocloud_files(spec, spec.windows)
+    script = boothook(spec)
     return {
         "meta-data": _meta_data(spec).encode(),
         "network-config": _network_config(spec).encode(),
-        "user-data": spec.user_data or NEUTRAL_USER_DATA,
-        "vendor-data": boothook(spec).encode(),
+        "user-data": with_boothook(spec.user_data, script) if spec.user_data else NEUTRAL_USER_DATA,
+        "vendor-data": script.encode(),
     }
 
 

@@ -1,7 +1,7 @@
 """The seed that cloudbase-init reads in a Windows guest: SeedSpec → files, pure.
 
-It looks for services in the order its configuration names them, mostly ConfigDrive before NoCloud, each on a volume with
-a label of its own. So a Windows guest gets two ISOs: the config drive, which alone can carry the password, and the
+It looks for services in the order its configuration names them, mostly ConfigDrive before NoCloud, each on a volume
+with a label of its own. So a Windows guest gets two ISOs: the config drive, which alone can carry the password, and the
 NoCloud seed for images that were set up for it. Its plug-ins work once for each instance id that they meet, so the id
 changes with the password (see WindowsSeed). Network details are left out: Windows asks DHCP by itself.
 """

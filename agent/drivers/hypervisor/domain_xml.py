@@ -23,6 +23,7 @@ from collections.abc import Iterator
 
 from agent.core.errors import DriverError
 from agent.core.specs import DiskSpec, DomainSpec, NicSpec
+from agent.drivers.hypervisor.guest_agent import CHANNEL
 from agent.drivers.qemu_user import QemuUser
 
 WINDOWS = "windows"
@@ -211,7 +212,7 @@ def _balloon(virtio: bool) -> ET.Element:
 
 def _agent_channel() -> ET.Element:
     element = ET.Element("channel", type="unix")
-    ET.SubElement(element, "target", type="virtio", name="org.qemu.guest_agent.0")
+    ET.SubElement(element, "target", type="virtio", name=CHANNEL)
     return element
 
 

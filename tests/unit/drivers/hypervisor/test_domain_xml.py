@@ -37,6 +37,22 @@ LARGE = replace(
     nics=(NicSpec("ecst0abc", "00:16:3e:00:00:01"), NicSpec("ecst0abd", "00:16:3e:00:00:02", "e1000", 1400)),
     acceleration="kvm",
 )
+WINDOWS = replace(
+    SMALL,
+    vcpus=4,
+    memory_mib=8192,
+    disks=(
+        replace(SYSTEM_DISK, device="sda", bus="sata"),
+        DiskSpec(Path("/data/disks/d-bp1data000000000000b.qcow2"), "sdb", "bp1data000000000000b", bus="sata"),
+    ),
+    nics=(NicSpec("ecst0abc", "00:16:3e:00:00:01", "e1000e"),),
+    acceleration="kvm",
+    machine="q35",
+    os_type="windows",
+    virtio=False,
+    config_drive=Path("/data/seeds/i-bp1000000000000000aa.config-drive"),
+)
+WINDOWS_VIRTIO = replace(SMALL, os_type="windows", acceleration="kvm", config_drive=WINDOWS.config_drive)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +62,10 @@ LARGE = replace(
         ("kvm_large", LARGE),
         ("kvm_nested", replace(SMALL, acceleration="kvm", nested_virtualization=True)),
         ("q35_sata", replace(SMALL, machine="q35", disks=(replace(SYSTEM_DISK, device="sdb", bus="sata"),))),
+        ("windows_kvm", WINDOWS),
+        ("windows_tcg", replace(WINDOWS, acceleration="tcg")),
+        ("windows_virtio", WINDOWS_VIRTIO),
+        ("linux_without_virtio", replace(WINDOWS, os_type="linux", acceleration="tcg", config_drive=None)),
         ("no_seed_no_nic", replace(SMALL, seed=None, nics=())),
     ],
 )
@@ -71,3 +91,16 @@ def test_nothing_listens_on_the_network_and_nothing_names_a_chain() -> None:
 def test_unknown_acceleration() -> None:
     with pytest.raises(DriverError, match=r"acceleration 'hvf' must be kvm or tcg"):
         domain_xml(replace(SMALL, acceleration="hvf"), USER)
+
+
+def test_nothing_that_needs_a_virtio_driver_without_one() -> None:
+    assert "virtio" not in domain_xml(WINDOWS, USER)
+    assert "virtio" in domain_xml(replace(WINDOWS, virtio=True), USER)
+
+
+def test_windows_has_local_time_and_hyperv_only_under_kvm() -> None:
+    assert "hyperv" in domain_xml(WINDOWS, USER)
+    emulated = domain_xml(replace(WINDOWS, acceleration="tcg"), USER)
+    assert "hyperv" not in emulated
+    assert 'offset="localtime"' in emulated
+    assert 'offset="utc"' in domain_xml(replace(WINDOWS, os_type="linux"), USER)
