@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 
 import paramiko
@@ -57,6 +59,16 @@ class Guest:
             client.exec_command("reboot")
         wait_for("one more boot", lambda: self.boots() > before)
 
+    def seed(self) -> tuple[int, int]:
+        """Changes whenever the seed is written."""
+        status = (self.agent.root / f"data/seeds/{self.id}.iso").stat()
+        return status.st_ino, status.st_mtime_ns
+
+    def keys_in_effect(self) -> int:
+        with contextlib.closing(sqlite3.connect(f"file:{self.agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+            row = database.execute("select seeded_keys from instances where id = ?", (self.id,)).fetchone()
+        return len(json.loads(row[0]))
+
     def restart_from_console(self) -> None:
         self.agent.call("RebootInstance", InstanceId=self.id, ForceStop="true")
         self.agent.wait_status(self.id, "Running")
@@ -94,15 +106,20 @@ def test_new_credentials_work_from_the_next_console_restart_on(
     guest.run(f"mkdir -p /root/.ssh; echo {own_line!r} >>/root/.ssh/authorized_keys", password=OLD)
     host_key = guest.host_key(key=own)
 
-    # A new password: not at once, not by a restart inside, but by a reboot from the console.
+    # A new password: not at once, not by a restart inside or of the agent, but by a reboot from the console.
+    seed = guest.seed()
     agent.call("ResetInstancePasswords", HOST, InstanceId=[guest.id, other.id], Password=NEW)
+    agent.call("ModifyInstanceAttribute", InstanceId=guest.id, HostName="renamed")
     assert guest.accepts(password=OLD)
     assert not guest.accepts(password=NEW)
+    agent.kill()
+    agent.start()
     guest.restart_inside(password=OLD)
-    assert guest.accepts(password=OLD)
+    assert guest.run("hostname", password=OLD).strip() != "renamed"
     assert not guest.accepts(password=NEW)
+    assert guest.seed() == seed
     guest.restart_from_console()
-    assert guest.accepts(password=NEW)
+    assert guest.run("hostname", password=NEW).strip() == "renamed"
     assert not guest.accepts(password=OLD)
 
     # A key pair, for both in one call: password login ends when it begins to work.
@@ -111,15 +128,19 @@ def test_new_credentials_work_from_the_next_console_restart_on(
     guest.restart_inside(password=NEW)
     assert guest.accepts(password=NEW)
     assert not guest.accepts(key=bound)
+    assert guest.keys_in_effect() == 0
     agent.call("StopInstances", InstanceId=[guest.id, other.id], ForceStop="true")
     for one in guests:
         agent.wait_status(one.id, "Stopped")
+    late = base64.b64encode(f"#!/bin/sh\necho late >>{COUNTER}\n".encode()).decode()
+    agent.call("ModifyInstanceAttribute", InstanceId=guest.id, UserData=late)
     agent.call("StartInstances", InstanceId=[guest.id, other.id])
     for one in guests:
         agent.wait_status(one.id, "Running")
         assert one.accepts(key=bound)
         assert not one.accepts(password=NEW)
         assert not one.accepts(password=OLD)
+        assert one.keys_in_effect() == 1
     assert "root:*:" in guest.run("cat /etc/shadow", key=bound)
 
     # Unbound: nothing of ours lets anybody in, and no former password does.
