@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 
 import paramiko
@@ -57,6 +59,16 @@ class Guest:
             client.exec_command("reboot")
         wait_for("one more boot", lambda: self.boots() > before)
 
+    def seed(self) -> tuple[int, int]:
+        """Changes whenever the seed is written."""
+        status = (self.agent.root / f"data/seeds/{self.id}.iso").stat()
+        return status.st_ino, status.st_mtime_ns
+
+    def keys_in_effect(self) -> int:
+        with contextlib.closing(sqlite3.connect(f"file:{self.agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+            row = database.execute("select seeded_keys from instances where id = ?", (self.id,)).fetchone()
+        return len(json.loads(row[0]))
+
     def restart_from_console(self) -> None:
         self.agent.call("RebootInstance", InstanceId=self.id, ForceStop="true")
         self.agent.wait_status(self.id, "Running")
@@ -87,57 +99,75 @@ def own_key() -> tuple[str, str]:
 def test_new_credentials_work_from_the_next_console_restart_on(
     agent: AgentProcess, guests: tuple[Guest, Guest]
 ) -> None:
-    guest, other = guests
+    guest, _ = guests
     own, own_line = own_key()
     bound = agent.call("CreateKeyPair", KeyPairName="login-test")["PrivateKeyBody"]
-    both = json.dumps([guest.id, other.id])
     guest.run(f"mkdir -p /root/.ssh; echo {own_line!r} >>/root/.ssh/authorized_keys", password=OLD)
     host_key = guest.host_key(key=own)
-
-    # A new password: not at once, not by a restart inside, but by a reboot from the console.
-    agent.call("ResetInstancePasswords", HOST, InstanceId=[guest.id, other.id], Password=NEW)
-    assert guest.accepts(password=OLD)
-    assert not guest.accepts(password=NEW)
-    guest.restart_inside(password=OLD)
-    assert guest.accepts(password=OLD)
-    assert not guest.accepts(password=NEW)
-    guest.restart_from_console()
-    assert guest.accepts(password=NEW)
-    assert not guest.accepts(password=OLD)
-
-    # A key pair, for both in one call: password login ends when it begins to work.
-    answer = agent.call("AttachKeyPair", KeyPairName="login-test", InstanceIds=both)
-    assert (answer["TotalCount"], answer["FailCount"]) == ("2", "0")
-    guest.restart_inside(password=NEW)
-    assert guest.accepts(password=NEW)
-    assert not guest.accepts(key=bound)
-    agent.call("StopInstances", InstanceId=[guest.id, other.id], ForceStop="true")
-    for one in guests:
-        agent.wait_status(one.id, "Stopped")
-    agent.call("StartInstances", InstanceId=[guest.id, other.id])
-    for one in guests:
-        agent.wait_status(one.id, "Running")
-        assert one.accepts(key=bound)
-        assert not one.accepts(password=NEW)
-        assert not one.accepts(password=OLD)
-    assert "root:*:" in guest.run("cat /etc/shadow", key=bound)
-
-    # Unbound: nothing of ours lets anybody in, and no former password does.
-    agent.call("DetachKeyPair", KeyPairName="login-test", InstanceIds=json.dumps([guest.id]))
-    assert guest.accepts(key=bound)
-    guest.restart_from_console()
-    assert not guest.accepts(key=bound)
-    assert not guest.accepts(password=NEW)
-    assert not guest.accepts(password=OLD)
+    _reset_the_passwords(agent, guests)
+    _bind_the_key_pair(agent, guests, bound)
+    _unbind_it(agent, guest, bound)
     assert guest.run("cat /root/.ssh/authorized_keys", key=own).splitlines() == [own_line]
-
-    # Until a password is set.
     agent.call("ModifyInstanceAttribute", InstanceId=guest.id, Password=LAST)
     assert not guest.accepts(password=LAST)
     guest.restart_from_console()
     assert guest.accepts(password=LAST)
     assert guest.host_key(password=LAST) == host_key
     assert guest.run(f"cat {COUNTER}", password=LAST) == "ran\n"
+
+
+def _reset_the_passwords(agent: AgentProcess, guests: tuple[Guest, Guest]) -> None:
+    """Of both in one call: in effect not at once, not by a restart inside or of the agent, but by a reboot."""
+    guest, other = guests
+    seed = guest.seed()
+    agent.call("ResetInstancePasswords", HOST, InstanceId=[guest.id, other.id], Password=NEW)
+    agent.call("ModifyInstanceAttribute", InstanceId=guest.id, HostName="renamed")
+    assert guest.accepts(password=OLD)
+    assert not guest.accepts(password=NEW)
+    agent.kill()
+    agent.start()
+    guest.restart_inside(password=OLD)
+    assert guest.run("hostname", password=OLD).strip() != "renamed"
+    assert not guest.accepts(password=NEW)
+    assert guest.seed() == seed
+    guest.restart_from_console()
+    assert guest.run("hostname", password=NEW).strip() == "renamed"
+    assert not guest.accepts(password=OLD)
+
+
+def _bind_the_key_pair(agent: AgentProcess, guests: tuple[Guest, Guest], key: str) -> None:
+    """To both in one call: password login ends when the key begins to work, at the next start."""
+    guest, _ = guests
+    ids = [one.id for one in guests]
+    answer = agent.call("AttachKeyPair", KeyPairName="login-test", InstanceIds=json.dumps(ids))
+    assert (answer["TotalCount"], answer["FailCount"]) == ("2", "0")
+    guest.restart_inside(password=NEW)
+    assert guest.accepts(password=NEW)
+    assert not guest.accepts(key=key)
+    assert guest.keys_in_effect() == 0
+    agent.call("StopInstances", InstanceId=ids, ForceStop="true")
+    for one in guests:
+        agent.wait_status(one.id, "Stopped")
+    late = base64.b64encode(f"#!/bin/sh\necho late >>{COUNTER}\n".encode()).decode()
+    agent.call("ModifyInstanceAttribute", InstanceId=guest.id, UserData=late)
+    agent.call("StartInstances", InstanceId=ids)
+    for one in guests:
+        agent.wait_status(one.id, "Running")
+        assert one.accepts(key=key)
+        assert not one.accepts(password=NEW)
+        assert not one.accepts(password=OLD)
+        assert one.keys_in_effect() == 1
+    assert "root:*:" in guest.run("cat /etc/shadow", key=key)
+
+
+def _unbind_it(agent: AgentProcess, guest: Guest, key: str) -> None:
+    """Nothing of ours lets anybody in then, and no former password does."""
+    agent.call("DetachKeyPair", KeyPairName="login-test", InstanceIds=json.dumps([guest.id]))
+    assert guest.accepts(key=key)
+    guest.restart_from_console()
+    assert not guest.accepts(key=key)
+    assert not guest.accepts(password=NEW)
+    assert not guest.accepts(password=OLD)
 
 
 def test_a_guest_without_an_agent_refuses_a_password_at_once(agent: AgentProcess) -> None:
