@@ -21,6 +21,8 @@ from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
 from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
+from agent.api.web.access import PageAccess
+from agent.api.web.pages import Asset, Page, Pages
 from agent.config import Config, ConfigError
 from agent.core import instance_types
 from agent.core.clock import SystemClock
@@ -44,6 +46,7 @@ from agent.version import version
 log = logging.getLogger(__name__)
 
 OWN_TYPES = Path("/etc/ecs/instance_types.toml")
+PAGES = (Page("vnc", assets=("novnc",)),)
 CRASH_VARIABLE = "ECS_CRASH_AT"  # a file that says `kind:step:when`, for tests of crash safety; see JobRunner
 
 
@@ -62,6 +65,9 @@ class Agent:
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook())
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
         self.tickets = TunnelTable()
+        self.page_access = PageAccess(
+            self.sealer, self.clock, config.console_token_seconds, config.console_url, lambda: self.server.local_url()
+        )
         self.services = self._services()
         self.server = self._server()
         self.metadata = self._metadata()
@@ -79,6 +85,7 @@ class Agent:
             builder=self.drivers.builder,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
+            pages=self.page_access,
             problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
             hash_password=hash_password,
         )
@@ -100,7 +107,8 @@ class Agent:
             tls_dir=config.data_dir / "tls",
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
-        return Server(endpoint, doors, [tunnels.route], [tunnels.close])
+        pages = Pages(self.page_access, PAGES, {"novnc": Asset(config.novnc_dir, "novnc")})
+        return Server(endpoint, doors, [tunnels.route, *pages.routes], [tunnels.close])
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
+from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network
 from agent.store.secrets import Sealer
@@ -32,6 +33,12 @@ class Tunnels(Protocol):
         """A token for one stream over a websocket to what `dial` connects to; good for a few seconds."""
 
 
+class Pages(Protocol):
+    def url(self, page: str, instance_id: str, identity: Identity, host: str) -> str:
+        """A URL that opens `page` of the agent once, for `identity`, who reached the agent as `host`; raises Conflict
+        when no browser can."""
+
+
 @dataclass(frozen=True)
 class Services:
     """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
@@ -47,6 +54,7 @@ class Services:
     builder: Builder
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels
+    pages: Pages
     problems: Callable[[], list[str]]  # what is not right on this host, one line each
     hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 

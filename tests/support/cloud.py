@@ -72,6 +72,11 @@ class TunnelsStandIn:
         raise NotImplementedError
 
 
+class PagesStandIn:
+    def url(self, page: str, instance_id: str, identity: Identity, host: str) -> str:
+        return f"http://{host}/console/{page}#token-for-{instance_id}"
+
+
 class Cloud:
     """One region for a test. `call` is as the default account's owner unless another account is named."""
 
@@ -91,6 +96,7 @@ class Cloud:
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=TunnelsStandIn(),
+            pages=PagesStandIn(),
             problems=list,
             hash_password=lambda password: "$6$stand-in",
         )

@@ -49,6 +49,7 @@ class Dispatcher:
         identity: Identity,
         request_id: str,
         touched: list[str] | None = None,
+        host: str = "",
     ) -> dict[str, Any]:
         """The answer, without RequestId; raises ApiError. What a failed call changed is rolled back.
 
@@ -68,6 +69,7 @@ class Dispatcher:
             services=self.services,
             unit_of_work=self.unit_of_work,
             region_id=self.region_id,
+            host=host,
             product=action.product,
             access=action.access,
             clock=self.clock,

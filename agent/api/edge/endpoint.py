@@ -94,7 +94,7 @@ class Endpoint:
                 raise MissingParameter(name)
         action = self.dispatcher.registry.find(progress.action, progress.version)
         return self.dispatcher.dispatch(
-            action, request.params, progress.identity, progress.request_id, progress.resources
+            action, request.params, progress.identity, progress.request_id, progress.resources, progress.host_id
         )
 
     def _audit(self, progress: _Progress, code: str, status: int, milliseconds: float) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from agent.api.edge.one_time import OneTimeTokens
 from agent.core.errors import ApiError, DriverError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ LIFETIME = 30.0  # seconds
 PIECE = 64 << 10  # bytes read from the guest at once
 LARGEST_MESSAGE = 4 << 20  # bytes
 LINGER = 30.0  # seconds that a client may stay silent after the guest has ended the stream
-MOST_WAITING = 10_000
 DIALERS = 32
 
 Dial = Callable[[], socket.socket]
@@ -38,39 +36,22 @@ Dial = Callable[[], socket.socket]
 class _Ticket:
     dial: Dial
     label: str
-    expires: float
 
 
 class TunnelTable:
     """Tokens that wait to be used. Thread-safe; `now` in seconds, for tests."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self._waiting: dict[str, _Ticket] = {}
+        self._tokens: OneTimeTokens[_Ticket] = OneTimeTokens(LIFETIME, now)
 
     def issue(self, dial: Dial, label: str) -> str:
         """A token for one stream. `dial` connects (blocking, with a time limit of its own; raises DriverError,
         ApiError or OSError); `label` says in the log what the stream is."""
-        token = secrets.token_urlsafe(32)
-        with self._lock:
-            self._forget()
-            if len(self._waiting) >= MOST_WAITING:
-                del self._waiting[next(iter(self._waiting))]
-            self._waiting[token] = _Ticket(dial, label, self._now() + LIFETIME)
-        return token
+        return self._tokens.issue(_Ticket(dial, label))
 
     def take(self, token: str) -> _Ticket | None:
         """What `token` stands for, once; None when unknown, used or too old."""
-        with self._lock:
-            self._forget()
-            return self._waiting.pop(token, None)
-
-    def _forget(self) -> None:
-        now = self._now()
-        # Tokens stand in the order of their expiry.
-        while self._waiting and self._waiting[oldest := next(iter(self._waiting))].expires <= now:
-            del self._waiting[oldest]
+        return self._tokens.take(token)
 
 
 class Tunnels:
