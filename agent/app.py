@@ -23,6 +23,7 @@ from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
 from agent.api.web.access import PageAccess
 from agent.api.web.pages import Asset, Page, Pages
+from agent.api.web.vnc import VncRoutes
 from agent.config import Config, ConfigError
 from agent.core import instance_types
 from agent.core.clock import SystemClock
@@ -39,6 +40,7 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.services import account, default_network, metadata, quota
 from agent.services.context import Caller, Services
+from agent.services.terminal import Terminals
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -108,7 +110,9 @@ class Agent:
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
         pages = Pages(self.page_access, PAGES, {"novnc": Asset(config.novnc_dir, "novnc")})
-        return Server(endpoint, doors, [tunnels.route, *pages.routes], [tunnels.close])
+        terminals = Terminals(self.store, config, self.sealer, self.drivers.hypervisor)
+        vnc = VncRoutes(self.page_access, terminals, endpoint, self.clock)
+        return Server(endpoint, doors, [tunnels.route, *pages.routes, *vnc.routes], [tunnels.close, vnc.close])
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)

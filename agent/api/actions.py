@@ -13,6 +13,7 @@ from agent.api import (
     security_group,
     security_group_rule,
     tag,
+    terminal,
     vpc,
     vswitch,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "security_group",
     "security_group_rule",
     "tag",
+    "terminal",
     "vpc",
     "vswitch",
 ]
