@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,12 +48,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class PageSession:
-    """One opened page. `opened`: seconds since the epoch."""
+    """One opened page. `opened`: seconds since the epoch; `id` tells it from every other."""
 
     page: str
     instance_id: str
     identity: Identity
     opened: float
+    id: str
 
 
 class PageAccess:
@@ -79,7 +81,7 @@ class PageAccess:
             raise Refused(
                 403, "TokenUsed", "This address was used already, or is too old. Ask for a new one: each opens once."
             )
-        return PageSession(*found, opened=self._now())
+        return PageSession(*found, opened=self._now(), id=secrets.token_hex(8))
 
     def seal(self, session: PageSession) -> str:
         """The text with which the page names its session, good for IDLE_SECONDS from now."""

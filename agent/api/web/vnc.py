@@ -85,10 +85,10 @@ class VncRoutes:
 
     @guarded
     async def state(self, request: web.Request) -> web.StreamResponse:
-        """Name and status, who is connected, and the session anew."""
+        """Name and status, who else is connected, and the session anew."""
         session = self._access.session_of(PAGE, request)
         found = await self._in_thread(self._terminals.look, session.identity.account_id, session.instance_id)
-        viewer = self._viewers.present(session.instance_id)
+        viewer = self._viewers.other(session.instance_id, session.id)
         return answer(
             {
                 "Session": self._access.seal(session),
@@ -157,7 +157,7 @@ class VncRoutes:
         """Raises Refused with what the page shall say at the end, unless RFB itself or the browser ended it."""
         session = self._access.session_of(PAGE, request)
         peer = listen.peer_of(request.transport)
-        visit = _Visit(session, peer, Viewer(session.identity, str(peer), self._clock.now()))
+        visit = _Visit(session, peer, Viewer(session.id, session.identity, str(peer), self._clock.now()))
         browser = ChannelStream(channel)
         try:
             await self._check_free(session)
@@ -179,7 +179,7 @@ class VncRoutes:
             raise Refused(known.status, known.code, known.message) from None
         if found.status != states.RUNNING:
             raise Refused(409, "NotRunning", f"The instance is {found.status}; its screen is there when it is Running.")
-        viewer = self._viewers.present(session.instance_id)
+        viewer = self._viewers.other(session.instance_id, session.id)
         if viewer is not None:
             raise Refused(409, "InUse", f"The terminal is {viewer}.")
 
@@ -203,8 +203,9 @@ class VncRoutes:
         reason = self._judge_password(visit, password, challenge, response)
         if reason:
             return reason
-        if not self._viewers.claim(instance_id, visit.viewer):
-            return f"The terminal is {self._viewers.present(instance_id)}."
+        other = self._viewers.claim(instance_id, visit.viewer)
+        if other is not None:
+            return f"The terminal is {other}."
         try:
             visit.screen = await self._open_screen(instance_id)
         except (DriverError, rfb.ProtocolError, OSError, EOFError) as error:

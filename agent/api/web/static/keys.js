@@ -48,6 +48,13 @@ export function wake(rfb) {
     chord(rfb, SHIFT);
 }
 
+// Release what a person still holds as the guest stops listening.
+export function letGo(rfb) {
+    for (const [keysym, code] of [CONTROL, ALT, [0xffe4, "ControlRight"], [0xffea, "AltRight"]]) {
+        rfb.sendKey(keysym, code, false);
+    }
+}
+
 // The characters of the text that are not on the keyboard, each once.
 export function untypable(text) {
     return [...new Set(normal(text))].filter((character) => !PLACES.has(character));

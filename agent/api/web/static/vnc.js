@@ -2,7 +2,7 @@
 
 import RFB from "../assets/novnc/core/rfb.js";
 import { Failure, Session } from "./session.js";
-import { ctrlAltDelete, ctrlAltFunction, type, untypable, wake } from "./keys.js";
+import { ctrlAltDelete, ctrlAltFunction, letGo, type, untypable, wake } from "./keys.js";
 
 const WATCH_MS = 60_000; // while connected: keeps the session
 const POLL_MS = 3_000; // while not: shows when the instance runs again
@@ -17,6 +17,7 @@ let state = {}; // what the agent last said of the instance
 let lastInput = Date.now();
 let over = false; // the session has ended, nothing can be done on this page
 let away = false; // the agent did not answer the last time
+let hurry = () => {}; // looks at once, instead of at the end of a pause
 
 // ---------------------------------------------------------------------------------------- what is shown
 
@@ -48,6 +49,7 @@ function showConnection(light, text) {
     at("keys").classList.toggle("disabled", !connected);
     at("keys").open = false;
     at("change").disabled = over;
+    at("escape").hidden = !connected;
     at("connection").hidden = !connected;
 }
 
@@ -81,10 +83,10 @@ function showFailure(failure) {
 // ---------------------------------------------------------------------------------------- the agent
 
 async function look() {
-    const known = state.Status;
+    const known = `${state.Status} ${state.Viewer?.Since}`;
     state = await session.call("state");
     showState();
-    return known !== state.Status;
+    return known !== `${state.Status} ${state.Viewer?.Since}`;
 }
 
 // What can be done now that there is no connection.
@@ -110,7 +112,10 @@ function offer() {
 
 async function watch() {
     for (;;) {
-        await new Promise((resume) => setTimeout(resume, connected ? WATCH_MS : POLL_MS));
+        await new Promise((resume) => {
+            hurry = resume;
+            setTimeout(resume, connected ? WATCH_MS : POLL_MS);
+        });
         if (over) {
             return;
         }
@@ -192,6 +197,7 @@ async function ended(refused, closing) {
     } catch (failure) {
         showFailure(failure);
     }
+    hurry();
 }
 
 function disconnect() {
@@ -200,6 +206,7 @@ function disconnect() {
     connected = false;
     mine?.disconnect();
     showConnection("wait", "Not connected");
+    hurry();
 }
 
 // ---------------------------------------------------------------------------------------- controls
@@ -264,6 +271,7 @@ function wirePaste() {
         at("paste-text").focus();
         at("paste-text").select();
     });
+    at("paste-text").addEventListener("input", () => { at("paste-problem").textContent = ""; });
     dialog.addEventListener("close", () => rfb?.focus());
     dialog.querySelector("form").addEventListener("submit", (event) => {
         event.preventDefault();
@@ -330,6 +338,17 @@ function wireView() {
     for (const kind of ["keydown", "pointerdown"]) {
         document.addEventListener(kind, () => { lastInput = Date.now(); }, { capture: true });
     }
+    // The guest has all keys, Tab too: one chord leads back to the buttons.
+    document.addEventListener("keydown", (event) => {
+        if (event.ctrlKey && event.altKey && event.code === "KeyM") {
+            event.preventDefault();
+            event.stopPropagation();
+            if (rfb) {
+                letGo(rfb);
+            }
+            at("full").focus();
+        }
+    }, { capture: true });
     // A key wakes a blank screen; so shall a click.
     at("screen").addEventListener("pointerdown", () => {
         if (rfb && connected && isBlank()) {
