@@ -24,9 +24,10 @@ from agent.api.stored import StoredTokens
 from agent.api.web import rfb
 from agent.api.web.access import LONGEST_SECONDS, PageAccess
 from agent.api.web.pages import Page, Pages
-from agent.api.web.vnc import CODES, VncRoutes
+from agent.api.web.vnc import CODES, OTHER_CODE, VncRoutes
 from agent.core.clock import ManualClock
 from agent.core.errors import ApiError, DriverError
+from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor
 from agent.services.account import AccessKeys
 from agent.services.terminal import Terminals
@@ -428,6 +429,16 @@ def test_without_a_session_nothing_is_told(terminal: Terminal, session: str) -> 
     for what in ("state", "first-password", "password"):
         assert terminal.ask(session, what)[0] == 401
     assert end_of(terminal, session)[0] == CODES["SessionEnded"]
+
+
+def test_who_may_not_open_the_page_any_more_is_out(terminal: Terminal) -> None:
+    user = Identity(account_id=terminal.cloud.account_id, principal_type="user", principal_name="ann")
+    token = terminal.access.url("vnc", terminal.instance_id, user, "").partition("#")[2]
+    session = terminal.access.seal(terminal.access.open("vnc", token))
+    assert terminal.ask(session, "state")[1]["Code"] == "Forbidden.RAM"
+    code, reason = end_of(terminal, session)
+    assert code == OTHER_CODE
+    assert "not authorized" in reason
 
 
 def test_a_session_ends_for_the_screen_too(terminal: Terminal) -> None:

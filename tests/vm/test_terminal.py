@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -123,6 +124,21 @@ def test_a_terminal_from_its_first_password_to_its_next(
     _change_the_password(agent, guest, page, password)
 
 
+def _restart_inside(agent: AgentProcess, guest: str, page: Page) -> None:
+    """By Ctrl+Alt+Delete: the connection stays, and the new password still waits."""
+    boots = _boots(agent, guest)
+    page.click("#keys summary")
+    page.click("#ctrl-alt-del")
+    wait_for("another boot", lambda: _boots(agent, guest) > boots)
+    expect(page.locator("#status")).to_have_text("Connected")
+    expect(page.locator("#hint")).to_contain_text("next console restart")
+
+
+def _boots(agent: AgentProcess, guest: str) -> int:
+    output = agent.call("GetInstanceConsoleOutput", InstanceId=guest)["ConsoleOutput"]
+    return base64.b64decode(output).count(b"tiny: ready")
+
+
 def _first_connection(agent: AgentProcess, guest: str, page: Page) -> str:
     page.goto(url_of(agent, guest))
     expect(page.locator("#first-password")).to_have_text(re.compile("^[A-Za-z0-9]{6}$"))
@@ -173,6 +189,11 @@ def _paste(page: Page, client: paramiko.SSHClient) -> None:
     wait_for("the pasted text", lambda: run(client, "cat /root/by-paste 2>/dev/null || true") == every)
     wait_for("all of it on the canvas", shows(page, client, 1))
     keep(page, "terminal-shell")
+    page.click("#scale")
+    expect(page.locator("#scale")).to_have_text("100 %")
+    assert page.locator("#screen canvas").bounding_box()["width"] == 720  # type: ignore[index]
+    keep(page, "terminal-100-percent")
+    page.click("#scale")
 
 
 def _switch_terminals(page: Page, client: paramiko.SSHClient) -> None:
@@ -219,6 +240,7 @@ def _change_the_password(agent: AgentProcess, guest: str, page: Page, password: 
     keep(page, "terminal-change-password")
     page.click("#change-form button[type=submit]")
     expect(page.locator("#hint")).to_contain_text("next console restart")
+    _restart_inside(agent, guest, page)
     agent.call("StopInstance", InstanceId=guest, ForceStop="true")
     expect(page.locator("#title")).to_have_text("The instance is Stopped")
     keep(page, "terminal-stopped")

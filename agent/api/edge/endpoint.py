@@ -70,6 +70,10 @@ class Endpoint:
         self._audit(progress, code, status, (time.monotonic() - began) * 1000)
         return Reply(status, wire.CONTENT_TYPES[progress.form], content, progress.request_id)
 
+    def permit(self, identity: Identity, action: str, version: str, params: Mapping[str, str]) -> None:
+        """Raises an ApiError if somebody recognised before may not do this (any more)."""
+        self.dispatcher.permit(self.dispatcher.registry.find(action, version), params, identity, new_request_id())
+
     def call(
         self, identity: Identity, action: str, version: str, params: Mapping[str, str], peer: Peer
     ) -> dict[str, Any]:

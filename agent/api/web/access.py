@@ -8,8 +8,6 @@ LONGEST_SECONDS after the page was opened.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import secrets
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
 from agent.api.edge.one_time import OneTimeTokens
 from agent.core.clock import Clock
@@ -57,6 +56,17 @@ class PageSession:
     id: str
 
 
+@dataclass(frozen=True)
+class _Sealed:
+    """What the page holds. `seen`: when it was sealed, as `opened`."""
+
+    session: PageSession
+    seen: float
+
+
+_SEALED = TypeAdapter(_Sealed)
+
+
 class PageAccess:
     """Issues tokens and sessions. `base_url`: how browsers reach the agent, empty: as the caller did;
     `local_url`: the agent's own door for browsers on this host, or an empty text."""
@@ -85,19 +95,18 @@ class PageAccess:
 
     def seal(self, session: PageSession) -> str:
         """The text with which the page names its session, good for IDLE_SECONDS from now."""
-        content = json.dumps({**dataclasses.asdict(session), "seen": self._now()})
+        content = _SEALED.dump_json(_Sealed(session, self._now())).decode()
         return self._sealer.seal(content).decode().rstrip("=")
 
     def session(self, page: str, text: str) -> PageSession:
         """The session that `text` names; raises Refused."""
         ended = Refused(401, "SessionEnded", "This page's session has ended. Ask for a new address of the page.")
         try:
-            content = json.loads(self._sealer.open((text + "=" * (-len(text) % 4)).encode()))
+            sealed = _SEALED.validate_json(self._sealer.open((text + "=" * (-len(text) % 4)).encode()))
         except Exception:  # cryptography's own, for whatever is not ours: forged, cut, of another host
             raise ended from None
-        seen, now = content.pop("seen"), self._now()
-        session = PageSession(**{**content, "identity": Identity(**content["identity"])})
-        if session.page != page or now > min(seen + IDLE_SECONDS, session.opened + LONGEST_SECONDS):
+        session = sealed.session
+        if session.page != page or self._now() > min(sealed.seen + IDLE_SECONDS, session.opened + LONGEST_SECONDS):
             raise ended
         return session
 

@@ -31,7 +31,7 @@ from agent.api.web.viewers import Viewer, Viewers
 from agent.core import states
 from agent.core.clock import Clock, iso_seconds
 from agent.core.errors import ApiError, DriverError
-from agent.services.terminal import Terminals
+from agent.services.terminal import Terminal, Terminals
 
 PAGE = "vnc"
 WORKERS = 8
@@ -83,11 +83,18 @@ class VncRoutes:
 
     # ------------------------------------------------------------------------------ what the page asks for
 
+    def _look(self, session: PageSession) -> Terminal:
+        """Raises an ApiError when the instance is gone, or the page's opener may not open it any more."""
+        found = self._terminals.look(session.identity.account_id, session.instance_id)
+        instance = {"InstanceId": session.instance_id}
+        self._endpoint.permit(session.identity, "DescribeInstanceVncUrl", ECS, instance)
+        return found
+
     @guarded
     async def state(self, request: web.Request) -> web.StreamResponse:
         """Name and status, who else is connected, and the session anew."""
         session = self._access.session_of(PAGE, request)
-        found = await self._in_thread(self._terminals.look, session.identity.account_id, session.instance_id)
+        found = await self._in_thread(self._look, session)
         viewer = self._viewers.other(session.instance_id, session.id)
         return answer(
             {
@@ -173,7 +180,7 @@ class VncRoutes:
     async def _check_free(self, session: PageSession) -> None:
         """Before the password is asked for. Raises Refused."""
         try:
-            found = await self._in_thread(self._terminals.look, session.identity.account_id, session.instance_id)
+            found = await self._in_thread(self._look, session)
         except Exception as error:
             known = as_api_error(error, "console")
             raise Refused(known.status, known.code, known.message) from None

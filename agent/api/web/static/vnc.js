@@ -62,7 +62,7 @@ function showState() {
 }
 
 function showFailure(failure) {
-    over = ["TokenUsed", "SessionEnded", "InvalidInstanceId.NotFound", "ForeignOrigin"].includes(failure.code);
+    over = ["TokenUsed", "SessionEnded", "InvalidInstanceId.NotFound", "ForeignOrigin", "Forbidden.RAM"].includes(failure.code);
     if (over) {
         disconnect();
         at("first").hidden = true;
