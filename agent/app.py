@@ -21,6 +21,9 @@ from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
 from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
+from agent.api.web.access import PageAccess
+from agent.api.web.pages import Asset, Page, Pages
+from agent.api.web.vnc import VncRoutes
 from agent.config import Config, ConfigError
 from agent.core import instance_types
 from agent.core.clock import SystemClock
@@ -38,6 +41,7 @@ from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.services import account, default_network, metadata, quota
 from agent.services.context import Caller, Services
 from agent.services.serial import SerialConsoles
+from agent.services.terminal import Terminals
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -45,6 +49,7 @@ from agent.version import version
 log = logging.getLogger(__name__)
 
 OWN_TYPES = Path("/etc/ecs/instance_types.toml")
+PAGES = (Page("vnc", assets=("novnc",)),)
 CRASH_VARIABLE = "ECS_CRASH_AT"  # a file that says `kind:step:when`, for tests of crash safety; see JobRunner
 
 
@@ -63,6 +68,9 @@ class Agent:
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
         self.tickets = TunnelTable()
+        self.page_access = PageAccess(
+            self.sealer, self.clock, config.console_token_seconds, config.console_url, lambda: self.server.local_url()
+        )
         self.services = self._services()
         self.server = self._server()
         self.metadata = self._metadata()
@@ -81,6 +89,7 @@ class Agent:
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
+            pages=self.page_access,
             problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
             hash_password=hash_password,
         )
@@ -102,7 +111,10 @@ class Agent:
             tls_dir=config.data_dir / "tls",
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
-        return Server(endpoint, doors, [tunnels.route], [tunnels.close])
+        pages = Pages(self.page_access, PAGES, {"novnc": Asset(config.novnc_dir, "novnc")})
+        terminals = Terminals(self.store, config, self.sealer, self.drivers.hypervisor)
+        vnc = VncRoutes(self.page_access, terminals, endpoint, self.clock)
+        return Server(endpoint, doors, [tunnels.route, *pages.routes, *vnc.routes], [tunnels.close, vnc.close])
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)

@@ -8,6 +8,7 @@ from ecsctl.cli import Root, common_options
 
 _COMMANDS = {
     "instance": "Virtual machines: create, list, start, stop, log in.",
+    "vnc": "An instance's screen in the browser.",
     "image": "Images that instances start from.",
     "key-pair": "SSH key pairs of instances.",
     "security-group": "Firewall groups and their rules.",

@@ -14,6 +14,7 @@ from agent.api import (
     security_group,
     security_group_rule,
     tag,
+    terminal,
     vpc,
     vswitch,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "security_group",
     "security_group_rule",
     "tag",
+    "terminal",
     "vpc",
     "vswitch",
 ]

@@ -82,6 +82,9 @@ class Hypervisor(Protocol):
 
     def capacity(self) -> HostCapacity: ...
 
+    def open_display(self, name: str) -> socket.socket:
+        """A connection to the screen of an active domain: RFB, without a password. Raises DriverError."""
+
     def console_tail(self, spec_log: Path, limit_bytes: int) -> bytes: ...
 
     def console_changed(self, spec_log: Path) -> float | None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
+from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network
 from agent.store.secrets import Sealer
@@ -37,6 +38,12 @@ class Tunnels(Protocol):
         `farewell` tells why the far end ended the stream; without it the stream ends as TCP streams do."""
 
 
+class Pages(Protocol):
+    def url(self, page: str, instance_id: str, identity: Identity, host: str) -> str:
+        """A URL that opens `page` of the agent once, for `identity`, who reached the agent as `host`; raises Conflict
+        when no browser can."""
+
+
 @dataclass(frozen=True)
 class Services:
     """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
@@ -53,6 +60,7 @@ class Services:
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels
     consoles: SerialConsoles
+    pages: Pages
     problems: Callable[[], list[str]]  # what is not right on this host, one line each
     hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 

@@ -13,18 +13,21 @@ import pytest
 from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
 from alibabacloud_tea_openapi.models import Config
+from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 from aliyunsdkecs.request.v20140526.AttachKeyPairRequest import AttachKeyPairRequest
 from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import AuthorizeSecurityGroupRequest
 from aliyunsdkecs.request.v20140526.DeleteKeyPairsRequest import DeleteKeyPairsRequest
 from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
+from aliyunsdkecs.request.v20140526.DescribeInstanceVncUrlRequest import DescribeInstanceVncUrlRequest
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
 from aliyunsdkecs.request.v20140526.DescribeUserDataRequest import DescribeUserDataRequest
 from aliyunsdkecs.request.v20140526.DetachKeyPairRequest import DetachKeyPairRequest
 from aliyunsdkecs.request.v20140526.GetInstanceConsoleOutputRequest import GetInstanceConsoleOutputRequest
 from aliyunsdkecs.request.v20140526.GetInstanceScreenshotRequest import GetInstanceScreenshotRequest
 from aliyunsdkecs.request.v20140526.ModifyInstanceAttributeRequest import ModifyInstanceAttributeRequest
+from aliyunsdkecs.request.v20140526.ModifyInstanceVncPasswdRequest import ModifyInstanceVncPasswdRequest
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
@@ -291,3 +294,42 @@ def test_both_sdks_take_a_screenshot_and_read_the_console(tea: Client, core: Any
     answer = json.loads(core(request))
     assert b"hello" in base64.b64decode(answer["ConsoleOutput"])
     assert answer["LastUpdateTime"].endswith("Z")
+
+
+def test_the_current_sdk_asks_for_the_management_terminal(tea: Client, cloud: Cloud, address: str) -> None:
+    instance_id = _running(cloud)
+    url = tea.describe_instance_vnc_url(
+        models.DescribeInstanceVncUrlRequest(region_id="local", instance_id=instance_id)
+    ).body.vnc_url
+    assert url == f"http://{address}/console/vnc#token-for-{instance_id}"
+    tea.modify_instance_vnc_passwd(
+        models.ModifyInstanceVncPasswdRequest(region_id="local", instance_id=instance_id, vnc_password="Abc123")
+    )
+    with pytest.raises(DaraException) as caught:
+        tea.modify_instance_vnc_passwd(
+            models.ModifyInstanceVncPasswdRequest(region_id="local", instance_id=instance_id, vnc_password="Abc12")
+        )
+    assert caught.value.code == "InvalidVncPassword.Malformed"
+
+
+def test_the_first_sdk_asks_for_the_management_terminal(core: Any, cloud: Cloud, address: str) -> None:
+    instance_id = _running(cloud)
+    url = DescribeInstanceVncUrlRequest()
+    url.set_InstanceId(instance_id)
+    assert json.loads(core(url))["VncUrl"].startswith(f"http://{address}/console/vnc#")
+    change = ModifyInstanceVncPasswdRequest()
+    change.set_InstanceId(instance_id)
+    change.set_VncPassword("Abc123")
+    core(change)
+    # Newer SDKs have no class for it.
+    told = CommonRequest(product="Ecs", version="2014-05-26", action_name="DescribeInstanceVncPasswd")
+    told.add_query_param("InstanceId", instance_id)
+    assert len(json.loads(core(told))["VncPasswd"]) == 6
+    with pytest.raises(ServerException) as caught:
+        core(told)
+    assert caught.value.get_error_code() == "InvalidOperation.VncPasswdShown"
+
+
+def _running(cloud: Cloud) -> str:
+    vpc_id, vswitch_id = cloud.default_vswitch()
+    return cloud.add_instance(vswitch_id, [cloud.call("CreateSecurityGroup", {"VpcId": vpc_id})["SecurityGroupId"]])

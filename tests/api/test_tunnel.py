@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from agent.api.edge.tunnel import FAREWELL, LIFETIME, MOST_WAITING, TunnelTable
+from agent.api.edge.one_time import MOST_WAITING
+from agent.api.edge.tunnel import FAREWELL, LIFETIME, TunnelTable
 from agent.core.errors import DriverError
 from tests.api.live import Edge
 

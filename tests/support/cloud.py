@@ -115,6 +115,11 @@ class TunnelsStandIn:
         return f"token-{len(self.issued)}"
 
 
+class PagesStandIn:
+    def url(self, page: str, instance_id: str, identity: Identity, host: str) -> str:
+        return f"http://{host}/console/{page}#token-for-{instance_id}"
+
+
 class Cloud:
     """One region for a test. `call` is as the default account's owner unless another account is named."""
 
@@ -137,6 +142,7 @@ class Cloud:
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,
             consoles=SerialConsoles(hypervisor, self.clock),
+            pages=PagesStandIn(),
             problems=list,
             hash_password=lambda password: "$6$stand-in",
         )

@@ -46,6 +46,7 @@ class Call:
     services: Any
     unit_of_work: UnitOfWork
     region_id: str = "local"
+    host: str = ""  # the Host header: how the caller reached the agent
     product: str = "ecs"  # how the action's product is called in RAM
     access: str = "read"
     clock: Clock = field(default_factory=SystemClock)

@@ -49,6 +49,7 @@ class Dispatcher:
         identity: Identity,
         request_id: str,
         touched: list[str] | None = None,
+        host: str = "",
     ) -> dict[str, Any]:
         """The answer, without RequestId; raises ApiError. What a failed call changed is rolled back.
 
@@ -60,18 +61,7 @@ class Dispatcher:
         dry_run = _flag(wire_params, "DryRun")
         if dry_run and not action.dry_run and action.access == "write":
             raise UnsupportedParameter(f"{action.name} does not support the parameter DryRun; nothing was done.")
-        call = Call(
-            request_id=request_id,
-            action=action.name,
-            version=action.version,
-            identity=identity,
-            services=self.services,
-            unit_of_work=self.unit_of_work,
-            region_id=self.region_id,
-            product=action.product,
-            access=action.access,
-            clock=self.clock,
-        )
+        call = self._call(action, identity, request_id, host)
         with call.transaction():
             resources = action.resources(call, parsed)
             if touched is not None:
@@ -84,6 +74,28 @@ class Dispatcher:
             if not token:
                 return action.handler(call, parsed)
             return self._once(call, action, parsed, wire_params, idempotency.checked(token))
+
+    def permit(self, action: Action, wire_params: Mapping[str, str], identity: Identity, request_id: str) -> None:
+        """Raises what `dispatch` would raise if `identity` may not do `action` (any more); nothing is done."""
+        parsed = params.parse(action.params, wire_params)
+        call = self._call(action, identity, request_id)
+        with call.transaction():
+            self.authorizer.check(call, action.ram, action.resources(call, parsed))
+
+    def _call(self, action: Action, identity: Identity, request_id: str, host: str = "") -> Call:
+        return Call(
+            request_id=request_id,
+            action=action.name,
+            version=action.version,
+            identity=identity,
+            services=self.services,
+            unit_of_work=self.unit_of_work,
+            region_id=self.region_id,
+            host=host,
+            product=action.product,
+            access=action.access,
+            clock=self.clock,
+        )
 
     def _once(
         self, call: Call, action: Action, parsed: Params, wire_params: Mapping[str, str], token: str

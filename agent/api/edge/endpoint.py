@@ -70,6 +70,28 @@ class Endpoint:
         self._audit(progress, code, status, (time.monotonic() - began) * 1000)
         return Reply(status, wire.CONTENT_TYPES[progress.form], content, progress.request_id)
 
+    def permit(self, identity: Identity, action: str, version: str, params: Mapping[str, str]) -> None:
+        """Raises an ApiError if somebody recognised before may not do this (any more)."""
+        self.dispatcher.permit(self.dispatcher.registry.find(action, version), params, identity, new_request_id())
+
+    def call(
+        self, identity: Identity, action: str, version: str, params: Mapping[str, str], peer: Peer
+    ) -> dict[str, Any]:
+        """An action on behalf of somebody recognised before; the answer without RequestId. Raises an ApiError."""
+        began = time.monotonic()
+        progress = _Progress(new_request_id(), "", peer, action=action, version=version, params=params)
+        progress.identity = identity
+        code, status = "", 200
+        try:
+            found = self.dispatcher.registry.find(action, version)
+            return self.dispatcher.dispatch(found, params, identity, progress.request_id, progress.resources)
+        except Exception as error:
+            known = as_api_error(error, progress.request_id)
+            code, status = known.code, known.status
+            raise known from error
+        finally:
+            self._audit(progress, code, status, (time.monotonic() - began) * 1000)
+
     def refuse(self, error: ApiError, headers: Mapping[str, str], peer: Peer) -> Reply:
         """The answer to a request that could not even be read."""
         progress = _Progress(new_request_id(), headers.get("host", "")[:255], peer)
@@ -94,7 +116,7 @@ class Endpoint:
                 raise MissingParameter(name)
         action = self.dispatcher.registry.find(progress.action, progress.version)
         return self.dispatcher.dispatch(
-            action, request.params, progress.identity, progress.request_id, progress.resources
+            action, request.params, progress.identity, progress.request_id, progress.resources, progress.host_id
         )
 
     def _audit(self, progress: _Progress, code: str, status: int, milliseconds: float) -> None:

@@ -45,6 +45,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def local_host(host: str) -> str:
+    """Where a program on this host finds what listens on `host`, as a URL says it."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
 def unix_socket(path: Path, group: str) -> socket.socket:
     """A bound socket that root and the members of `group` (if it exists) may connect to. Raises ListenError."""
     _remove_stale(path)

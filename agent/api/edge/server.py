@@ -87,6 +87,17 @@ class Server:
         """The certificate https clients shall trust; None without https."""
         return self._tls.ca_path if self._tls else None
 
+    def local_url(self) -> str:
+        """How a browser on this host reaches the agent; empty when it has no door but the unix socket."""
+        for scheme, address, port in (
+            ("http", self._doors.http, self.http_port),
+            ("https", self._doors.https, self.https_port),
+        ):
+            if address and port:
+                host = listen.parse_address(address, scheme)[0]
+                return f"{scheme}://{listen.local_host(host)}:{port}"
+        return ""
+
     async def start(self) -> None:
         """Listen on every door or on none; raises ListenError with one line that says which and why."""
         if not http_logger.filters:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from agent.api.edge.one_time import OneTimeTokens
 from agent.core.errors import ApiError, DriverError
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ LIFETIME = 30.0  # seconds
 PIECE = 64 << 10  # bytes read from the guest at once
 LARGEST_MESSAGE = 4 << 20  # bytes
 LINGER = 30.0  # seconds that a client may stay silent after the guest has ended the stream
-MOST_WAITING = 10_000
 FAREWELL = 4000  # close code, of those that applications may use
 LONGEST_REASON = 123  # bytes, of a close frame
 DIALERS = 32
@@ -40,7 +38,6 @@ Dial = Callable[[], socket.socket]
 class _Ticket:
     dial: Dial
     label: str
-    expires: float
     farewell: Callable[[], str] | None = None
 
 
@@ -48,9 +45,7 @@ class TunnelTable:
     """Tokens that wait to be used. Thread-safe; `now` in seconds, for tests."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self._waiting: dict[str, _Ticket] = {}
+        self._tokens: OneTimeTokens[_Ticket] = OneTimeTokens(LIFETIME, now)
 
     def issue(self, dial: Dial, label: str, farewell: Callable[[], str] | None = None) -> str:
         """A token for one stream. `dial` connects (blocking, with a time limit of its own; raises DriverError,
@@ -58,25 +53,11 @@ class TunnelTable:
 
         With `farewell` it is no TCP stream but a session: when the far end ends it, both directions end, and the
         close frame carries FAREWELL and what `farewell` says."""
-        token = secrets.token_urlsafe(32)
-        with self._lock:
-            self._forget()
-            if len(self._waiting) >= MOST_WAITING:
-                del self._waiting[next(iter(self._waiting))]
-            self._waiting[token] = _Ticket(dial, label, self._now() + LIFETIME, farewell)
-        return token
+        return self._tokens.issue(_Ticket(dial, label, farewell))
 
     def take(self, token: str) -> _Ticket | None:
         """What `token` stands for, once; None when unknown, used or too old."""
-        with self._lock:
-            self._forget()
-            return self._waiting.pop(token, None)
-
-    def _forget(self) -> None:
-        now = self._now()
-        # Tokens stand in the order of their expiry.
-        while self._waiting and self._waiting[oldest := next(iter(self._waiting))].expires <= now:
-            del self._waiting[oldest]
+        return self._tokens.take(token)
 
 
 class Tunnels:

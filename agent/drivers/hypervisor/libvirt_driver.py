@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,16 @@ class LibvirtDriver:
         self._check(name)
         with self._pool.connection(f"take a screenshot of domain {name}") as connection:
             return screen.png(connection, connection.lookupByName(name), wake=wake)
+
+    def open_display(self, name: str) -> socket.socket:
+        """A connection to the domain's VNC server, made by libvirt: no path and no port leads there."""
+        self._check(name)
+        with self._pool.connection(f"open the screen of domain {name}") as connection:
+            domain = _lookup(connection, name)
+            if domain is None or not domain.isActive():
+                raise DriverError(f"cannot open the screen of domain {name}: it is not active, start it")
+            handle = domain.openGraphicsFD(0, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH)
+            return socket.socket(fileno=handle)
 
     # ------------------------------------------------------------------------------ the host
 

@@ -121,7 +121,19 @@ def _boot(context: Context) -> Finish:
         drivers.network.wire_port(port)
     drivers.hypervisor.resume(_name(context))
     now = context.clock.now()
-    return _set(context, status=states.RUNNING, status_reason="", power="on", started_at=now)
+    running = _set(context, status=states.RUNNING, status_reason="", power="on", started_at=now)
+
+    def finish(session: Session) -> None:
+        running(session)
+        _vnc_password_in_effect(session.get_one(Instance, context.resource_id))
+
+    return finish
+
+
+def _vnc_password_in_effect(instance: Instance) -> None:
+    """A console start puts the wanted password into effect (SPEC L4); who set it knows it already."""
+    if instance.vnc_password != instance.vnc_password_active:
+        instance.vnc_password_active, instance.vnc_password_shown = instance.vnc_password, True
 
 
 def _unboot(context: Context) -> None:

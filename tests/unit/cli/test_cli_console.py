@@ -119,12 +119,15 @@ def test_how_it_ended(guest: Peer, ecsctl, code: int, reason: bytes, status: int
 
 def test_a_connection_that_breaks_is_told(guest: Peer, ecsctl) -> None:
     async def vanish(stream: web.WebSocketResponse) -> None:
+        await stream.receive_bytes()
         assert stream._req is not None
         assert stream._req.transport is not None
         stream._req.transport.abort()
 
     guest.tunnel = vanish
-    assert "the instance itself runs on" in ecsctl("instance", "console", "web", "--idle", "0", status=5).stderr
+    assert (
+        "the instance itself runs on" in ecsctl("instance", "console", "web", "--idle", "0", status=5, stdin="x").stderr
+    )
 
 
 def test_a_silent_console_is_left_after_the_end_of_a_pipe(guest: Peer, ecsctl) -> None:

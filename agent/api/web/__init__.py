@@ -1,0 +1,1 @@
+"""Pages for browsers: the management terminal. Small files of our own, with what Debian packages bring."""
