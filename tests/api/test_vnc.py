@@ -3,217 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import pytest
 
-from agent.api.edge.audit import AuditLog
-from agent.api.edge.authenticate import Authenticator
-from agent.api.edge.dispatch import Dispatcher
-from agent.api.edge.endpoint import Endpoint
-from agent.api.edge.registry import REGISTRY
-from agent.api.edge.server import Doors, Server
-from agent.api.stored import StoredTokens
-from agent.api.web import rfb
-from agent.api.web.access import LONGEST_SECONDS, PageAccess
-from agent.api.web.pages import Page, Pages
-from agent.api.web.vnc import CODES, OTHER_CODE, VncRoutes
-from agent.core.clock import ManualClock
-from agent.core.errors import ApiError, DriverError
+from agent.api.web.access import LONGEST_SECONDS
+from agent.api.web.vnc import CODES, OTHER_CODE
+from agent.core.errors import ApiError
 from agent.core.identity import Identity
-from agent.core.protocols import Hypervisor
-from agent.services.account import AccessKeys
-from agent.services.terminal import Terminals
 from agent.store.schema import Instance
 from tests.support.cloud import Cloud
+from tests.support.vnc import Terminal, Visit, end_of, post, serve, try_password
 
 WRONG = "wrong1"
 
 
-class Screens:
-    """QEMU's side: opens RFB without a password, then returns what it gets. `failure`: it opens nothing."""
-
-    def __init__(self) -> None:
-        self.failure = ""
-        self.opened: list[str] = []
-        self._theirs: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-
-    def open_display(self, name: str) -> socket.socket:
-        self.opened.append(name)
-        if self.failure:
-            raise DriverError(self.failure)
-        ours, theirs = socket.socketpair()
-        self._theirs.append(theirs)
-        self._threads.append(threading.Thread(target=self._serve, args=(theirs,), daemon=True))
-        self._threads[-1].start()
-        return ours
-
-    def _serve(self, connection: socket.socket) -> None:
-        connection.sendall(b"RFB 003.008\n")
-        assert connection.recv(12, socket.MSG_WAITALL) == b"RFB 003.008\n"
-        connection.sendall(b"\x01\x01")
-        assert connection.recv(1) == b"\x01"
-        connection.sendall(bytes(4))
-        while data := connection.recv(65536):
-            connection.sendall(data)
-
-    def end(self) -> None:
-        """As when the guest stops."""
-        for connection in self._theirs:
-            connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
-        for connection in self._theirs:
-            connection.close()
-
-
-@dataclasses.dataclass
-class Terminal:
-    """One instance, and the agent's doors for it."""
-
-    cloud: Cloud
-    screens: Screens
-    server: Server
-    access: PageAccess
-    clock: ManualClock
-    audit: Path
-    instance_id: str
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server.http_port}"
-
-    def set(self, **values: Any) -> None:
-        with self.cloud.store.write() as session:
-            for name, value in values.items():
-                setattr(session.get_one(Instance, self.instance_id), name, value)
-
-    def password(self) -> str:
-        return self.cloud.call("DescribeInstanceVncPasswd", {"InstanceId": self.instance_id})["VncPasswd"]
-
-    def url(self) -> str:
-        return self.cloud.call("DescribeInstanceVncUrl", {"InstanceId": self.instance_id})["VncUrl"]
-
-    def open(self) -> str:
-        """A new page's session."""
-        url, _, token = self.url().partition("#")
-        status, answer = asyncio.run(_post(f"{self.base}/console/vnc/open", {"Token": token}))
-        assert (status, url) == (200, f"{self.base}/console/vnc")
-        return answer["Session"]
-
-    def ask(self, session: str, what: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        return asyncio.run(_post(f"{self.base}/console/vnc/{what}", body or {}, session))
-
-    def events(self) -> list[tuple[str, str]]:
-        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
-        assert all(line["account"] == self.cloud.account_id and line["source"] == "127.0.0.1" for line in lines)
-        return [(line["action"], line["code"]) for line in lines]
-
-
-async def _post(url: str, body: dict[str, Any], session: str = "") -> tuple[int, dict[str, Any]]:
-    headers = {"Authorization": f"Bearer {session}"} if session else {}
-    async with aiohttp.ClientSession() as client, client.post(url, json=body, headers=headers) as response:
-        return response.status, await response.json()
-
-
 @pytest.fixture
 def terminal(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[Terminal]:
-    clock, screens = cloud.clock, Screens()
-    holder: list[Server] = []
-    access = PageAccess(cloud.services.sealer, clock, 120, "", lambda: holder[0].local_url())
-    cloud.services = dataclasses.replace(cloud.services, pages=access)
-    dispatcher = Dispatcher(REGISTRY, cloud.store, cloud.services, StoredTokens())
-    audit = AuditLog(tmp_path / "log")
-    endpoint = Endpoint(dispatcher, Authenticator(AccessKeys(cloud.store, cloud.services.sealer), ""), audit)
-    terminals = Terminals(cloud.store, cloud.services.config, cloud.services.sealer, cast(Hypervisor, screens))
-    vnc = VncRoutes(access, terminals, endpoint, clock)
-    pages = Pages(access, [Page("vnc")], {})
-    server = Server(endpoint, Doors(http="127.0.0.1:0"), [*pages.routes, *vnc.routes], [vnc.close])
-    holder.append(server)
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-    vpc_id, vswitch_id = cloud.default_vswitch()
-    group = cloud.call("CreateSecurityGroup", {"VpcId": vpc_id})["SecurityGroupId"]
-    yield Terminal(cloud, screens, server, access, clock, audit.path, cloud.add_instance(vswitch_id, [group]))
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-    screens.close()
-
-
-class Visit:
-    """A viewer: `async with Visit(terminal, session) as visit` has a websocket."""
-
-    def __init__(self, terminal: Terminal, session: str, origin: str = "") -> None:
-        self._url = f"{terminal.base}/console/vnc/stream"
-        self._protocols = ("binary", f"ecs.session.{session}")
-        self._headers = {"Origin": origin} if origin else {}
-        self._client = aiohttp.ClientSession()
-        self._read = b""
-
-    async def __aenter__(self) -> Visit:
-        try:
-            self.channel = await self._client.ws_connect(self._url, protocols=self._protocols, headers=self._headers)
-        except BaseException:
-            await self._client.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.channel.close()
-        await self._client.close()
-
-    async def read(self, count: int) -> bytes:
-        while len(self._read) < count:
-            message = await self.channel.receive(30)
-            assert message.type is aiohttp.WSMsgType.BINARY, message
-            self._read += message.data
-        taken, self._read = self._read[:count], self._read[count:]
-        return taken
-
-    async def log_in(self, password: str) -> str:
-        """The reason why not; empty when it worked."""
-        assert await self.read(12) == b"RFB 003.008\n"
-        await self.channel.send_bytes(b"RFB 003.008\n")
-        assert await self.read(2) == b"\x01\x02"
-        await self.channel.send_bytes(b"\x02")
-        await self.channel.send_bytes(rfb.vnc_response(password, await self.read(16)))
-        if not int.from_bytes(await self.read(4), "big"):
-            return ""
-        return (await self.read(int.from_bytes(await self.read(4), "big"))).decode()
-
-    async def end(self) -> tuple[int, str]:
-        """Code and reason with which the agent closes."""
-        while (message := await self.channel.receive(30)).type is aiohttp.WSMsgType.BINARY:
-            pass
-        assert message.type is aiohttp.WSMsgType.CLOSE
-        return message.data, message.extra
-
-
-def try_password(terminal: Terminal, session: str, password: str) -> str:
-    async def run() -> str:
-        async with Visit(terminal, session) as visit:
-            return await visit.log_in(password)
-
-    return asyncio.run(run())
-
-
-def end_of(terminal: Terminal, session: str) -> tuple[int, str]:
-    """How a connection ends that does not come to the password."""
-
-    async def run() -> tuple[int, str]:
-        async with Visit(terminal, session) as visit:
-            return await visit.end()
-
-    return asyncio.run(run())
+    with serve(cloud, loop, tmp_path) as terminal:
+        yield terminal
 
 
 # ---------------------------------------------------------------------------------- password
@@ -349,7 +160,7 @@ def test_a_second_viewer_is_told_who_is_there(terminal: Terminal) -> None:
             assert await one.log_in(password) == ""
             async with Visit(terminal, second) as other:
                 told = await other.end()
-            states = [(await _post(f"{terminal.base}/console/vnc/state", {}, s))[1] for s in (first, second)]
+            states = [(await post(f"{terminal.base}/console/vnc/state", {}, s))[1] for s in (first, second)]
             return told, states[0], states[1]
 
     (code, reason), own, others = asyncio.run(run())

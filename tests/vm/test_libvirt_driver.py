@@ -227,6 +227,9 @@ def test_every_call_may_be_repeated(host: Host, spec: DomainSpec) -> None:
     pid = host.daemon.qemu_pid(spec.name)
     for _ in range(2):
         driver.resume(spec.name)
+    for _ in range(2):
+        with driver.open_display(spec.name) as screen:
+            assert screen.recv(12) == b"RFB 003.008\n"
     driver.start_paused(spec)
     assert host.daemon.qemu_pid(spec.name) == pid
     assert driver.list()[spec.name] == host.info(spec)
@@ -237,6 +240,8 @@ def test_every_call_may_be_repeated(host: Host, spec: DomainSpec) -> None:
     driver.shutdown(spec.name)
     with pytest.raises(DriverError, match=rf"cannot resume domain {spec.name}: it is not active"):
         driver.resume(spec.name)
+    with pytest.raises(DriverError, match=rf"cannot open the screen of domain {spec.name}: it is not active"):
+        driver.open_display(spec.name)
     for _ in range(2):
         driver.undefine(spec.name)
     assert driver.info(spec.name) is None

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import http.client
 import json
 import os
+import secrets
 import sqlite3
+import string
 import subprocess
 import sys
 import tomllib
@@ -18,7 +21,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -146,12 +149,57 @@ def user_data(scene: Scene) -> list[Secret]:
     return [Secret("user data", value, frozenset({"DescribeUserData"}), kept=True)]
 
 
+def management_terminal(scene: Scene) -> list[Secret]:
+    """Its password, told once and changed in every way, and what opens its page."""
+    generated = scene.call("DescribeInstanceVncPasswd", InstanceId=scene.instance_id)["VncPasswd"]
+    scene.refused("DescribeInstanceVncPasswd", InstanceId=scene.instance_id)
+    changed = {"by call": _vnc_password(), "by ecsctl": _vnc_password(), "by page": _vnc_password()}
+    malformed = random_word(20)
+    scene.call("ModifyInstanceVncPasswd", InstanceId=scene.instance_id, VncPassword=changed["by call"])
+    scene.refused("ModifyInstanceVncPasswd", InstanceId=scene.instance_id, VncPassword=malformed)
+    scene.ecsctl("vnc", "password", scene.instance_id, "--password-stdin", stdin=f"{changed['by ecsctl']}\n")
+    url, _, token = scene.call("DescribeInstanceVncUrl", InstanceId=scene.instance_id)["VncUrl"].partition("#")
+    session = _ask_page(scene, f"{url}/open", {"Token": token})["Session"]
+    assert _ask_page(scene, f"{url}/first-password", {}, session)["VncPasswd"] == ""
+    _ask_page(scene, f"{url}/password", {"VncPassword": changed["by page"]}, session)
+    scene.restart()
+    return [
+        Secret("generated VNC password", generated, frozenset({"DescribeInstanceVncPasswd"})),
+        Secret("malformed VNC password", malformed),
+        Secret("page's token", token, frozenset({"DescribeInstanceVncUrl"})),
+        Secret("page's session", session, frozenset({"/console/vnc/open"})),
+        *(Secret(f"VNC password changed {how}", value) for how, value in changed.items()),
+    ]
+
+
+def _vnc_password() -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(6))
+
+
+def _ask_page(scene: Scene, url: str, body: dict[str, str], session: str = "") -> dict[str, Any]:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", address.path, json.dumps(body), {"Authorization": f"Bearer {session}"})
+        text = connection.getresponse().read().decode()
+    scene.answers.append((address.path, text))
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
 def host_key(scene: Scene) -> list[Secret]:
     """What secrets at rest are sealed with."""
     return [Secret("host's key", (scene.agent.root / "data/host.key").read_text().strip(), kept=True)]
 
 
-FLOWS: tuple[Callable[[Scene], list[Secret]], ...] = (passwords, private_key, access_key, user_data, host_key)
+FLOWS: tuple[Callable[[Scene], list[Secret]], ...] = (
+    passwords,
+    private_key,
+    access_key,
+    user_data,
+    management_terminal,
+    host_key,
+)
 
 
 # ------------------------------------------------------------------------------ the search
@@ -180,9 +228,9 @@ def _parameters(action: Action, known: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in known.items() if name in taken}
 
 
-def leaks(scene: Scene, processes: Processes, roots: list[Path], secrets: list[Secret]) -> list[str]:
-    found = processes.leaks(secrets) + leaks_in_files(roots, secrets)
-    for secret in secrets:
+def leaks(scene: Scene, processes: Processes, roots: list[Path], known: list[Secret]) -> list[str]:
+    found = processes.leaks(known) + leaks_in_files(roots, known)
+    for secret in known:
         told = [action for action, text in scene.answers if secret.is_in(text.encode())]
         found += [f"{action} told the {secret.name}" for action in told if action not in secret.answers]
         found += [f"ecsctl printed the {secret.name}" for text in scene.printed if secret.is_in(text.encode())]
@@ -191,18 +239,18 @@ def leaks(scene: Scene, processes: Processes, roots: list[Path], secrets: list[S
 
 def test_no_secret_is_where_it_must_not_be(agent: AgentProcess, libvirtd: PrivateLibvirt, tmp_path: Path) -> None:
     scene = Scene(agent, tmp_path / "home")
-    secrets: list[Secret] = []
+    known: list[Secret] = []
     with watched_processes() as processes:
         for flow in FLOWS:
-            secrets += flow(scene)
+            known += flow(scene)
         assert call_everything_that_reads(scene) > 25
         # As if somebody had asked over the network with a wrong signature.
-        scene.answers.append(("RunInstances", wrongly_signed(agent, secrets[0].value)))
+        scene.answers.append(("RunInstances", wrongly_signed(agent, known[0].value)))
         agent.wait_jobs()
-        found = leaks(scene, processes, [agent.root, libvirtd.root], secrets)
+        found = leaks(scene, processes, [agent.root, libvirtd.root], known)
     agent.call("DeleteInstances", InstanceId=scene.made, Force="true")
     assert found == []
-    [handed_over] = [secret for secret in secrets if secret.name == "private key"]
+    [handed_over] = [secret for secret in known if secret.name == "private key"]
     assert sum(handed_over.is_in(text.encode()) for _, text in scene.answers) == 1
     assert "secret-test" in (agent.root / "log/audit.log").read_text(), "the audit log did not see the flows"
 

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import test_utils, web
 from yarl import URL
 
+from agent.api.edge.listen import local_host
 from agent.api.web.access import PageAccess
 from agent.api.web.pages import STATIC, Asset, Page, Pages
 from agent.core.clock import SystemClock
@@ -140,6 +141,14 @@ def test_another_site_uses_up_no_token(ask: Ask, access: PageAccess) -> None:
     origin = {"Origin": "https://evil.example"}
     assert ask("/console/vnc/open", "POST", json={"Token": token}, headers=origin)[0] == 403
     assert ask("/console/vnc/open", "POST", json={"Token": token})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("listening", "host"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]"), ("192.0.2.7", "192.0.2.7"), ("box", "box")],
+)
+def test_a_browser_on_the_host_finds_the_agent(listening: str, host: str) -> None:
+    assert local_host(listening) == host
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b'{"Token": "' + b"x" * (64 << 10) + b'"}'])
