@@ -23,6 +23,7 @@ from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
 from agent.api.web.access import PageAccess
 from agent.api.web.pages import Asset, Page, Pages
+from agent.api.web.serial import SerialRoutes
 from agent.api.web.vnc import VncRoutes
 from agent.config import Config, ConfigError
 from agent.core import instance_types
@@ -40,7 +41,7 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.services import account, default_network, metadata, quota
 from agent.services.context import Caller, Services
-from agent.services.serial import SerialConsoles
+from agent.services.serial import SerialConsoles, SerialLines
 from agent.services.terminal import Terminals
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -49,7 +50,7 @@ from agent.version import version
 log = logging.getLogger(__name__)
 
 OWN_TYPES = Path("/etc/ecs/instance_types.toml")
-PAGES = (Page("vnc", assets=("novnc",)),)
+PAGES = (Page("vnc", assets=("novnc",)), Page("serial", assets=("xterm",)))
 CRASH_VARIABLE = "ECS_CRASH_AT"  # a file that says `kind:step:when`, for tests of crash safety; see JobRunner
 
 
@@ -111,10 +112,14 @@ class Agent:
             tls_dir=config.data_dir / "tls",
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
-        pages = Pages(self.page_access, PAGES, {"novnc": Asset(config.novnc_dir, "novnc")})
+        assets = {"novnc": Asset(config.novnc_dir, "novnc"), "xterm": Asset(config.xterm_dir, "libjs-xterm")}
+        pages = Pages(self.page_access, PAGES, assets)
         terminals = Terminals(self.store, config, self.sealer, self.drivers.hypervisor)
         vnc = VncRoutes(self.page_access, terminals, endpoint, self.clock)
-        return Server(endpoint, doors, [tunnels.route, *pages.routes, *vnc.routes], [tunnels.close, vnc.close])
+        lines = SerialLines(config, self.drivers.hypervisor, self.services.consoles)
+        serial = SerialRoutes(self.page_access, terminals, lines, endpoint)
+        routes = [tunnels.route, *pages.routes, *vnc.routes, *serial.routes]
+        return Server(endpoint, doors, routes, [tunnels.close, vnc.close, serial.close])
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)

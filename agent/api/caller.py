@@ -5,6 +5,7 @@ from __future__ import annotations
 import pwd
 
 from agent.api.edge.call import Call
+from agent.core.identity import Identity
 from agent.services.context import Caller
 
 
@@ -13,9 +14,8 @@ def caller(call: Call) -> Caller:
     return Caller(session=call.session, account_id=call.account_id, request_id=call.request_id, services=call.services)
 
 
-def user_name(call: Call) -> str:
+def name_of(who: Identity) -> str:
     """How other users are told who this is: `root on this host`, `user lena from 10.0.0.7`."""
-    who = call.identity
     if who.unix_uid is not None:
         try:
             name = pwd.getpwuid(who.unix_uid).pw_name

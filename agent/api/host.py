@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agent.api.caller import caller, user_name
+from agent.api.caller import caller, name_of
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPages
@@ -63,8 +63,17 @@ def open_tunnel(call: Call, p: TunnelParams) -> dict[str, Any]:
 
 @action("OpenConsole", version=HOST, params=ConsoleParams, resource="instance/{instance_id}", access="write")
 def open_console(call: Call, p: ConsoleParams) -> dict[str, Any]:
-    token = serial.open_console(caller(call), p.instance_id, user_name(call), force=p.force)
+    token = serial.open_console(caller(call), p.instance_id, name_of(call.identity), force=p.force)
     return {"Path": f"/tunnel/{token}", "ExpiresInSeconds": service.TUNNEL_SECONDS}
+
+
+@action(
+    "DescribeInstanceConsoleUrl", version=HOST, params=InstanceParams, resource="instance/{instance_id}", access="write"
+)
+def describe_instance_console_url(call: Call, p: InstanceParams) -> dict[str, Any]:
+    """Access is `write`: whoever opens the page can type."""
+    instance = instances.get(caller(call), p.instance_id)
+    return {"ConsoleUrl": call.services.pages.url("serial", instance.id, call.identity, call.host)}
 
 
 @action(

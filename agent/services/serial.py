@@ -8,13 +8,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.config import Config
 from agent.core import states
 from agent.core.clock import Clock, iso_seconds
 from agent.core.errors import Conflict, IncorrectInstanceStatus
 from agent.core.protocols import Console, Hypervisor
 from agent.jobs.translate import domain_name
 from agent.services import instance as instances
+from agent.services.console import without_symbols
 from agent.services.context import Caller
+
+EARLIER_BYTES = 4096  # shown to who attaches
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Session:
     user: str
     since: dt.datetime
     reason: str = ""
+    taken_over: bool = False
     console: Console | None = None
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -37,10 +42,14 @@ class SerialConsoles:
         self._sessions: dict[str, Session] = {}  # by domain name
         self._opening: dict[str, threading.Lock] = {}
 
+    def holder(self, domain: str) -> Session | None:
+        """Who uses the console, if anybody does."""
+        with self._lock:
+            return self._sessions.get(domain)
+
     def check_free(self, instance_id: str, domain: str) -> None:
         """Raises Conflict, saying by whom and since when, if somebody uses the console."""
-        with self._lock:
-            found = self._sessions.get(domain)
+        found = self.holder(domain)
         if found is not None:
             raise Conflict(
                 f'The serial console of the instance "{instance_id}" is in use by {found.user} since '
@@ -66,10 +75,9 @@ class SerialConsoles:
             return session
 
     def _take_away(self, domain: str, user: str) -> None:
-        with self._lock:
-            found = self._sessions.get(domain)
+        found = self.holder(domain)
         if found is not None and found.console is not None:
-            found.reason = f"{user} took the console over"
+            found.reason, found.taken_over = f"{user} took the console over", True
             found.console.close()
 
     def _ended(self, domain: str, session: Session, reason: str) -> None:
@@ -78,6 +86,26 @@ class SerialConsoles:
             session.over.set()
             if self._sessions.get(domain) is session:
                 del self._sessions[domain]
+
+
+class SerialLines:
+    """The consoles by instance, for pages whose opener was let in before."""
+
+    def __init__(self, config: Config, hypervisor: Hypervisor, consoles: SerialConsoles) -> None:
+        self._config, self._hypervisor, self._consoles = config, hypervisor, consoles
+
+    def holder(self, instance_id: str) -> Session | None:
+        """Who uses the console, if anybody does."""
+        return self._consoles.holder(domain_name(self._config, instance_id))
+
+    def take(self, instance_id: str, user: str, force: bool) -> Session:
+        """As SerialConsoles.open."""
+        return self._consoles.open(instance_id, domain_name(self._config, instance_id), user, force)
+
+    def earlier(self, instance_id: str) -> bytes:
+        """The last output, as harmless text for a terminal: its answers to old questions would be typed now."""
+        tail = self._hypervisor.console_tail(self._config.console_log(instance_id), EARLIER_BYTES)
+        return without_symbols(tail).replace(b"\n", b"\r\n")
 
 
 def open_console(caller: Caller, instance_id: str, user: str, *, force: bool) -> str:

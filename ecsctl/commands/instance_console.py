@@ -37,8 +37,9 @@ STOPPED = "the instance has stopped"  # the agent's words for the natural end of
     metavar="SECONDS",
     help="When stdin is no terminal: leave after its end and so much silence; 0: never.",
 )
+@click.option("--web", is_flag=True, help="Print the address of a page with the console instead; it opens once.")
 @click.argument("name", shell_complete=names("instance"))
-def console(app: App, force: bool, escape: str, lines: int | None, idle: float, name: str) -> None:
+def console(app: App, force: bool, escape: str, lines: int | None, idle: float, web: bool, name: str) -> None:
     """Attach to the serial console, whatever the instance's network does.
 
     The keyboard goes to the instance, Ctrl+C included, but for the escape key: Ctrl+] and then q leaves, s types
@@ -48,6 +49,9 @@ def console(app: App, force: bool, escape: str, lines: int | None, idle: float, 
     from ecsctl import tunnel
     from ecsctl.console import parse_escape
 
+    if web:
+        _print_address(app, name)
+        return
     interactive = os.isatty(0)
     key = parse_escape(escape) if interactive else b""
     instance = running(app.client, name)
@@ -58,6 +62,17 @@ def console(app: App, force: bool, escape: str, lines: int | None, idle: float, 
         count = lines if lines is not None else 10 if interactive and os.isatty(1) else 0
         earlier = _earlier(app.client, instance_id, count) if count else b""
         _attach(name, connection, stream, key, earlier, interactive, idle)
+
+
+def _print_address(app: App, name: str) -> None:
+    from ecsctl.commands.vnc import forward_hint
+
+    instance_id = find_id(app.client, INSTANCE, name)
+    url = str(app.client.call("DescribeInstanceConsoleUrl", OWN, InstanceId=instance_id)["ConsoleUrl"])
+    click.echo(url)
+    forward = forward_hint(app.settings.endpoint, url)
+    if forward:
+        click.echo(f"the page is on the agent's host: run `{forward}` here first", err=True)
 
 
 def _attach(

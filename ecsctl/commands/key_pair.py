@@ -13,6 +13,7 @@ from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import unwrap
 from ecsctl.commands.common import tag_values
 from ecsctl.commands.instance_change import report_pending
+from ecsctl.commands.key_pair_ppk import check_absent, write_ppk
 from ecsctl.completion import names
 from ecsctl.errors import CliError, NotFound, UsageFault
 from ecsctl.output import Column, Row, View
@@ -44,21 +45,27 @@ _instances = click.argument("instances", metavar="NAME...", nargs=-1, required=T
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where to write the private key (default: ~/.ecsctl/keys)."
 )
+@click.option("--ppk", is_flag=True, help="Beside it also as .ppk, for PuTTY.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
-def create(app: App, name: str, out: Path | None, tags: tuple[str, ...]) -> None:
+def create(app: App, name: str, out: Path | None, ppk: bool, tags: tuple[str, ...]) -> None:
     """Create a key pair; the private key is written with mode 0400 and exists nowhere else."""
     target = out or keys.key_file(name)
     if target.exists():
         raise UsageFault(f"{target} exists: move it away or choose another file with --out")
     if out is not None and not out.parent.is_dir():
         raise UsageFault(f"there is no directory {out.parent} for the private key")
+    if ppk:
+        check_absent(target.with_suffix(".ppk"))
     answer = app.client.regional("CreateKeyPair", KeyPairName=name, Tag=tag_values(tags))
     body = answer.pop("PrivateKeyBody")
     written = keys.keep(name, body if body.endswith("\n") else body + "\n", out)
+    for_putty = write_ppk(written, written.with_suffix(".ppk"), name) if ppk else None
     if app.output or app.query:
         app.emit_item(answer, VIEW)
-    else:
-        click.echo(str(written))
+        return
+    click.echo(str(written))
+    if for_putty:
+        click.echo(str(for_putty))
 
 
 @command("import")
@@ -161,6 +168,7 @@ key_pair = LazyGroup(
     lazy={
         "create": (__name__, "create", "Create a key pair and keep its private key."),
         "import": (__name__, "import_", "Import a public key."),
+        "ppk": ("ecsctl.commands.key_pair_ppk", "ppk", "Write a private key for PuTTY."),
         "ls": (__name__, "ls", "List key pairs."),
         "show": (__name__, "show", "Show one key pair."),
         "attach": (__name__, "attach", "Bind a key pair to instances."),

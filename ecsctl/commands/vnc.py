@@ -45,11 +45,11 @@ def open_(app: App, browse: bool, password: bool, name: str) -> None:
         click.echo(url)
         if password:
             click.echo(f"VNC password, shown this once: {answer['VncPasswd']}")
-    forward = _forward(app.settings.endpoint, url)
+    forward = forward_hint(app.settings.endpoint, url)
     if forward:
         click.echo(f"the page is on the agent's host: run `{forward}` here first", err=True)
     if browse:
-        _browse(url)
+        browse_to(url)
 
 
 @command("password")
@@ -74,7 +74,7 @@ def _ask() -> str:
     return new
 
 
-def _forward(endpoint: str, url: str) -> str:
+def forward_hint(endpoint: str, url: str) -> str:
     """The ssh command that brings a page of a host reached by ssh to this machine; empty if it needs none."""
     way, page = urlsplit(endpoint), urlsplit(url)
     if way.scheme != "ssh" or page.hostname not in ("127.0.0.1", "::1", "localhost"):
@@ -85,7 +85,7 @@ def _forward(endpoint: str, url: str) -> str:
     return f"ssh -N -L {port}:{host}:{port} {f'-p {way.port} ' if way.port else ''}{target}"
 
 
-def _browse(url: str) -> None:
+def browse_to(url: str) -> None:
     import webbrowser
 
     if not webbrowser.open(url):

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from agent.api.web.access import LONGEST_SECONDS
-from agent.api.web.vnc import CODES, OTHER_CODE
+from agent.api.web.streams import CODES, OTHER_CODE
 from agent.core.errors import ApiError
 from agent.core.identity import Identity
 from agent.store.schema import Instance

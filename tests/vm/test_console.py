@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.support.agent import HOST, REPOSITORY, AgentProcess, CallFailed
+from tests.support.browser import chromium, keep
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.pty_session import PtySession
 from tests.support.waiting import wait_for
@@ -120,8 +122,8 @@ def test_a_second_user_is_told_and_may_take_over(attach: Attach, environ: dict[s
     assert first.end() == 1
     assert b"root on this host took the console over" in first.seen
     assert first.attributes() == first.before
-    second.send("\r")
-    second.expect("serial")
+    second.send('echo tak""en\r')  # in the shell of the first test
+    second.expect("taken\r\n")
     leave(second)
 
 
@@ -179,6 +181,73 @@ def read_png(data: bytes) -> tuple[int, int, list[bytes]]:
     [length] = struct.unpack(">I", data[start - 4 : start])
     pixels = zlib.decompress(data[start + 4 : start + 4 + length])
     return width, height, [pixels[(3 * width + 1) * y : (3 * width + 1) * (y + 1)] for y in range(height)]
+
+
+@pytest.fixture
+def browser() -> Iterator[BrowserContext]:
+    with chromium() as context:
+        yield context
+
+
+def open_page(agent: AgentProcess, browser: BrowserContext, guest: str) -> Page:
+    """A new page with the console; what the browser complains of is kept in `page.complaints`."""
+    page = browser.new_page()
+    page.complaints = []  # type: ignore[attr-defined]
+    page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))  # type: ignore[attr-defined]
+    page.goto(agent.call("DescribeInstanceConsoleUrl", HOST, InstanceId=guest)["ConsoleUrl"])
+    return page
+
+
+def shown(page: Page) -> str:
+    """The text of the terminal, which xterm.js keeps beside its canvas."""
+    return "\n".join(page.locator(".xterm-accessibility-tree > div").all_inner_texts()).replace("\xa0", " ")
+
+
+def test_in_the_browser(agent: AgentProcess, browser: BrowserContext, attach: Attach, guest: str) -> None:
+    page = open_page(agent, browser, guest)
+    expect(page.locator("#status")).to_have_text("Connected")
+    expect(page.locator("#name")).to_have_text(NAME)
+    page.keyboard.type("clear; echo $((6*7))-in-the-browser\n")
+    wait_for("the command's effect", lambda: "42-in-the-browser" in shown(page))
+    assert b"42-in-the-browser" in console_output(agent, guest)
+
+    page.set_viewport_size({"width": 900, "height": 500})
+    size = page.locator("#hint")
+    expect(size).not_to_have_text("")
+    rows, columns = (word for word in size.inner_text().split() if word.isdigit())
+    page.click("#size")
+    page.click("#paste")
+    page.fill("#paste-text", "stty size\necho pas''ted")
+    page.click("#type")
+    page.keyboard.press("Enter")
+    wait_for("the window's size in the guest", lambda: f"{rows} {columns}" in shown(page) and "pasted" in shown(page))
+    keep(page, "serial-console")
+
+    second = open_page(agent, browser, guest)
+    expect(second.locator("#title")).to_have_text("The console is in use")
+    expect(second.locator("#text")).to_contain_text("root on this host, in a browser at 127.0.0.1")
+    keep(second, "serial-console-in-use")
+    second.click("#force")
+    expect(second.locator("#status")).to_have_text("Connected")
+    expect(page.locator("#title")).to_have_text("Taken over")
+    session = attach("--force")
+    expect(second.locator("#text")).to_contain_text("root on this host took the console over")
+    leave(session)
+    second.click("#again")
+    expect(second.locator("#status")).to_have_text("Connected")
+    second.reload()
+    expect(second.locator("#text")).to_contain_text("used already")
+    assert page.complaints == []  # type: ignore[attr-defined]
+
+
+def test_a_page_outlives_the_guests_restart(agent: AgentProcess, browser: BrowserContext, guest: str) -> None:
+    page = open_page(agent, browser, guest)
+    expect(page.locator("#status")).to_have_text("Connected")
+    agent.call("RebootInstance", InstanceId=guest, ForceStop="true")
+    expect(page.locator("#status")).not_to_have_text("Connected")
+    expect(page.locator("#status")).to_have_text("Connected")
+    wait_for("the login prompt of the next boot", lambda: "serial login:" in shown(page))
+    keep(page, "serial-console-after-a-restart")
 
 
 def test_the_agent_goes_and_the_guest_stays(attach: Attach, agent: AgentProcess, guest: str) -> None:

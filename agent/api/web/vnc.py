@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from agent.api.edge import listen
 from agent.api.edge.endpoint import Endpoint
@@ -24,8 +21,9 @@ from agent.api.edge.request import Peer
 from agent.api.web import rfb
 from agent.api.web.access import PageAccess, PageSession, Refused
 from agent.api.web.events import ConsoleEvents
-from agent.api.web.pages import answer, body_of, check_origin, guarded, refusal
+from agent.api.web.pages import answer, body_of, guarded
 from agent.api.web.relay import PIECE, ChannelStream, SocketStream, relay
+from agent.api.web.streams import PageStreams
 from agent.api.web.throttle import Throttle
 from agent.api.web.viewers import Viewer, Viewers
 from agent.core import states
@@ -34,15 +32,7 @@ from agent.core.errors import ApiError, DriverError
 from agent.services.terminal import Terminal, Terminals
 
 PAGE = "vnc"
-WORKERS = 8
 LOGIN_SECONDS = 120.0  # for the password to be typed, in a viewer that connects first
-HEARTBEAT_SECONDS = 20.0  # a browser that is silent that long is gone, and its place free
-LARGEST_MESSAGE = 4 << 20  # bytes
-LONGEST_REASON = 123  # bytes; a websocket's close frame holds no more
-CODES = {"SessionEnded": 4001, "InUse": 4002, "NotRunning": 4003, "ScreenEnded": 4004}
-OTHER_CODE = 4000
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -55,16 +45,14 @@ class _Visit:
     screen: SocketStream | None = None
 
 
-class VncRoutes:
+class VncRoutes(PageStreams):
     """Add `routes` to the server, and `close` to its shutdown."""
 
     def __init__(self, access: PageAccess, terminals: Terminals, endpoint: Endpoint, clock: Clock) -> None:
         self._access, self._terminals, self._endpoint, self._clock = access, terminals, endpoint, clock
         self._events = ConsoleEvents(endpoint.audit)
         self._viewers, self._throttle = Viewers(), Throttle()
-        self._open: set[web.WebSocketResponse] = set()
-        # Of its own: a libvirt that hangs must not hold up calls.
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="vnc")
+        super().__init__("vnc")
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -74,12 +62,6 @@ class VncRoutes:
             web.post("/console/vnc/first-password", self.first_password),
             web.post("/console/vnc/password", self.change_password),
         ]
-
-    async def close(self) -> None:
-        """End all connections, as the server stops."""
-        for channel in list(self._open):
-            await channel.close(code=WSCloseCode.GOING_AWAY, message=b"The agent stops.")
-        self._workers.shutdown(wait=False, cancel_futures=True)
 
     # ------------------------------------------------------------------------------ what the page asks for
 
@@ -94,7 +76,7 @@ class VncRoutes:
     async def state(self, request: web.Request) -> web.StreamResponse:
         """Name and status, who else is connected, and the session anew."""
         session = self._access.session_of(PAGE, request)
-        found = await self._in_thread(self._look, session)
+        found = await self.in_thread(self._look, session)
         viewer = self._viewers.other(session.instance_id, session.id)
         return answer(
             {
@@ -117,7 +99,7 @@ class VncRoutes:
         """The generated password, to the first page that is opened, unless a call told it before."""
         session = self._access.session_of(PAGE, request)
         account_id = session.identity.account_id
-        password = await self._in_thread(self._terminals.first_password, account_id, session.instance_id)
+        password = await self.in_thread(self._terminals.first_password, account_id, session.instance_id)
         if password:
             self._events.record("ShowVncPasswd", session, listen.peer_of(request.transport))
         return answer({"VncPasswd": password})
@@ -129,38 +111,12 @@ class VncRoutes:
         params = {"InstanceId": session.instance_id, "VncPassword": str(body.get("VncPassword", ""))}
         peer = listen.peer_of(request.transport)
         call = self._endpoint.call
-        await self._in_thread(lambda: call(session.identity, "ModifyInstanceVncPasswd", ECS, params, peer))
+        await self.in_thread(lambda: call(session.identity, "ModifyInstanceVncPasswd", ECS, params, peer))
         return answer({})
 
     # ------------------------------------------------------------------------------ the screen
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        channel = web.WebSocketResponse(
-            protocols=("binary",),
-            compress=False,
-            heartbeat=HEARTBEAT_SECONDS,
-            max_msg_size=LARGEST_MESSAGE,
-            timeout=5,
-        )
-        if not channel.can_prepare(request).ok:
-            return web.Response(status=400, text="The screen is a websocket.\n")
-        try:
-            check_origin(request)
-        except Refused as error:
-            return refusal(error)
-        await channel.prepare(request)
-        self._open.add(channel)
-        try:
-            await self._serve(channel, request)
-        except Refused as error:
-            reason = error.message.encode()[:LONGEST_REASON].decode(errors="ignore").encode()
-            await channel.close(code=CODES.get(error.code, OTHER_CODE), message=reason)
-        finally:
-            self._open.discard(channel)
-        await channel.close()
-        return channel
-
-    async def _serve(self, channel: web.WebSocketResponse, request: web.Request) -> None:
+    async def serve(self, channel: web.WebSocketResponse, request: web.Request) -> None:
         """Raises Refused with what the page shall say at the end, unless RFB itself or the browser ended it."""
         session = self._access.session_of(PAGE, request)
         peer = listen.peer_of(request.transport)
@@ -180,7 +136,7 @@ class VncRoutes:
     async def _check_free(self, session: PageSession) -> None:
         """Before the password is asked for. Raises Refused."""
         try:
-            found = await self._in_thread(self._look, session)
+            found = await self.in_thread(self._look, session)
         except Exception as error:
             known = as_api_error(error, "console")
             raise Refused(known.status, known.code, known.message) from None
@@ -203,7 +159,7 @@ class VncRoutes:
         """Let in who knows the password and finds the place free; a reason for others."""
         session, instance_id = visit.session, visit.session.instance_id
         try:
-            password = await self._in_thread(self._terminals.password, session.identity.account_id, instance_id)
+            password = await self.in_thread(self._terminals.password, session.identity.account_id, instance_id)
         except ApiError as error:
             return error.message
         # No await from here to the verdict: tries on many connections at once must not be judged side by side.
@@ -235,7 +191,7 @@ class VncRoutes:
         return f"Wrong password. Try again in {wait} s." if wait else "Wrong password."
 
     async def _open_screen(self, instance_id: str) -> SocketStream:
-        connection = await self._in_thread(self._terminals.open_screen, instance_id)
+        connection = await self.in_thread(self._terminals.open_screen, instance_id)
         connection.setblocking(False)
         screen = SocketStream(*await asyncio.open_connection(sock=connection, limit=PIECE))
         try:
@@ -260,6 +216,3 @@ class VncRoutes:
             self._events.record("DisconnectVnc", visit.session, visit.peer, seconds=seconds)
         if ended:
             raise Refused(410, "ScreenEnded", "The screen is gone: the instance was stopped, restarted or released.")
-
-    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, function, *arguments)
