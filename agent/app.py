@@ -112,12 +112,12 @@ class Agent:
             tls_dir=config.data_dir / "tls",
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
-        assets = {"novnc": Asset(config.novnc_dir, "novnc"), "xterm": Asset(config.xterm_dir, "libjs-xterm")}
+        assets = {"novnc": Asset(config.novnc_dir, "novnc"), "xterm": Asset(config.xterm_dir, "node-xterm")}
         pages = Pages(self.page_access, PAGES, assets)
         terminals = Terminals(self.store, config, self.sealer, self.drivers.hypervisor)
         vnc = VncRoutes(self.page_access, terminals, endpoint, self.clock)
         lines = SerialLines(config, self.drivers.hypervisor, self.services.consoles)
-        serial = SerialRoutes(self.page_access, terminals, lines, endpoint)
+        serial = SerialRoutes(self.page_access, terminals, lines, endpoint, config.xterm_dir)
         routes = [tunnels.route, *pages.routes, *vnc.routes, *serial.routes]
         return Server(endpoint, doors, routes, [tunnels.close, vnc.close, serial.close])
 

@@ -34,7 +34,7 @@ class Config:
     console_url: str = ""  # base URL of the pages for browsers; empty: as the caller reached the agent
     console_token_seconds: int = 120  # for which the one-time URL of such a page is good
     novnc_dir: Path = Path("/usr/share/novnc")  # of the package novnc
-    xterm_dir: Path = Path("/usr/share/javascript/xterm")  # of the package libjs-xterm
+    xterm_dir: Path = Path("/usr/share/nodejs/xterm/lib")  # of the package node-xterm
     socket_group: str = "ecs"  # may use the unix socket without root, if the group exists
     quotas: dict[str, int] = field(default_factory=dict)  # overrides of the defaults, by quota name
     minimum_disk_gib: dict[str, int] = field(default_factory=dict)  # lab use: by disk category, and `system`

@@ -23,6 +23,7 @@ _COMMANDS = {
     "diagnose": (f"{_HERE}.instance_wait", "diagnose", "Say where an instance hangs."),
     "console-output": (f"{_HERE}.instance_wait", "console_output", "Print the last output of the serial console."),
     "console": (f"{_HERE}.instance_console", "console", "Attach to the serial console."),
+    "rdp": (f"{_HERE}.instance_rdp", "rdp", "Remote desktop of a Windows instance: address, .rdp file, local port."),
     "screenshot": (f"{_HERE}.instance_console", "screenshot", "Write a picture of the screen."),
     "ssh": (f"{_HERE}.instance_login", "ssh", "Log in, or run a command, through the agent."),
     "cp": (f"{_HERE}.instance_login", "cp", "Copy files from and to an instance."),

@@ -7,7 +7,9 @@ The same one-at-a-time holds as for `ecsctl instance console`: both take the lin
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
+from pathlib import Path
 
 from aiohttp import web
 
@@ -18,8 +20,9 @@ from agent.api.edge.errors import as_api_error
 from agent.api.edge.registry import HOST
 from agent.api.edge.request import Peer
 from agent.api.web.access import PageAccess, PageSession, Refused
+from agent.api.web.commonjs import bundle
 from agent.api.web.events import ConsoleEvents
-from agent.api.web.pages import answer, guarded
+from agent.api.web.pages import answer, guarded, secured
 from agent.api.web.relay import PIECE, ChannelStream, SocketStream, relay
 from agent.api.web.streams import PageStreams
 from agent.core import states
@@ -29,20 +32,36 @@ from agent.services.serial import SerialLines, Session
 from agent.services.terminal import Terminal, Terminals
 
 PAGE = "serial"
+XTERM = {"xterm": "public/Terminal", "fit": "addons/fit/fit"}  # what the page imports, and the modules it is in
 ACTION = "DescribeInstanceConsoleUrl"
 
 
 class SerialRoutes(PageStreams):
     """Add `routes` to the server, and `close` to its shutdown."""
 
-    def __init__(self, access: PageAccess, terminals: Terminals, lines: SerialLines, endpoint: Endpoint) -> None:
+    def __init__(
+        self, access: PageAccess, terminals: Terminals, lines: SerialLines, endpoint: Endpoint, xterm: Path
+    ) -> None:
         super().__init__("serial")
+        self._xterm = functools.cache(lambda: bundle(xterm, XTERM))
         self._access, self._terminals, self._lines, self._endpoint = access, terminals, lines, endpoint
         self._events = ConsoleEvents(endpoint.audit)
 
     @property
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/console/serial/stream", self.stream), web.post("/console/serial/state", self.state)]
+        return [
+            web.get("/console/serial/stream", self.stream),
+            web.post("/console/serial/state", self.state),
+            web.get("/console/serial/xterm.js", self.xterm),
+        ]
+
+    async def xterm(self, request: web.Request) -> web.StreamResponse:
+        """xterm.js as one script."""
+        try:
+            script = await self.in_thread(self._xterm)
+        except OSError as error:
+            return secured(web.Response(status=503, text=f"xterm.js cannot be read: {error}\n"))
+        return secured(web.Response(text=script, content_type="text/javascript"))
 
     @guarded
     async def state(self, request: web.Request) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 // The serial console: a guest's first serial line, in xterm.js.
 
+import { fit as sized, xterm } from "../serial/xterm.js";
 import { Failure, Session } from "./session.js";
 
 const WATCH_MS = 60_000; // while connected: keeps the session
@@ -186,7 +187,7 @@ function send(text) {
 
 function fit() {
     if (connected) {
-        terminal.fit();
+        sized.fit(terminal);
         showSize();
     }
 }
@@ -216,8 +217,7 @@ function ours(event) {
 }
 
 function wireTerminal() {
-    window.Terminal.applyAddon(window.fit);
-    terminal = new window.Terminal({
+    terminal = new xterm.Terminal({
         cursorBlink: true,
         fontSize: 15,
         screenReaderMode: true, // the text is beside the canvas, for who cannot see it
