@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.api.edge.audit import AuditLog
 from agent.api.edge.authenticate import Authenticator
+from agent.api.edge.authorize import ByPolicies
 from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.endpoint import Endpoint
 from agent.api.edge.listen import ListenError
@@ -35,8 +36,9 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, default_network, metadata, quota
+from agent.services import account, default_network, metadata, policy, quota
 from agent.services.context import Caller, Services
+from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -58,6 +60,7 @@ class Agent:
         quota.check_names(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
+        self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)
         self.drivers = drivers_of(config)
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook())
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
@@ -73,6 +76,7 @@ class Agent:
             clock=self.clock,
             store=self.store,
             sealer=self.sealer,
+            identity=self.identity,
             runner=self.runner,
             hypervisor=self.drivers.hypervisor,
             network=self.drivers.network,
@@ -88,9 +92,15 @@ class Agent:
 
         config, tunnels = self.config, Tunnels(self.tickets)
         dispatcher = Dispatcher(
-            REGISTRY, self.store, self.services, StoredTokens(), region_id=config.region_id, clock=self.clock
+            REGISTRY,
+            self.store,
+            self.services,
+            StoredTokens(),
+            authorizer=ByPolicies(policy.decide),
+            region_id=config.region_id,
+            clock=self.clock,
         )
-        credentials = account.AccessKeys(self.store, self.sealer)
+        credentials = account.AccessKeys(self.store, self.sealer, self.clock)
         authenticator = Authenticator(credentials, config.socket_group, self.clock)
         doors = Doors(
             socket=config.socket,
@@ -122,7 +132,8 @@ class Agent:
         self.reconciler.start()
 
     def _warm_up(self) -> None:
-        """Probing KVM, and libvirt's look at QEMU, take seconds: better now than in the first call or boot."""
+        """Probing KVM, libvirt's look at QEMU and making a key take seconds: better now than in the first call."""
+        self.identity.certificate()
         self.drivers.hypervisor.acceleration()
         try:
             self.drivers.hypervisor.version()

@@ -13,6 +13,7 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network
+from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 
@@ -41,6 +42,7 @@ class Services:
     clock: Clock
     store: Store
     sealer: Sealer
+    identity: IdentityKey
     runner: Runner
     hypervisor: Hypervisor
     network: Network

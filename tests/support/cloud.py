@@ -21,6 +21,7 @@ from agent.core.protocols import Hypervisor, Network
 from agent.core.specs import HostCapacity, Recipe
 from agent.services import account, default_network, vswitch
 from agent.services.context import Caller, Services
+from agent.services.identity import IdentityKey
 from agent.store.schema import Account, Disk, Image, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -85,6 +86,7 @@ class Cloud:
             clock=self.clock,
             store=self.store,
             sealer=Sealer(directory / "host.key"),
+            identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
             hypervisor=cast(Hypervisor, HypervisorStandIn()),
             network=cast(Network, None),
