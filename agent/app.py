@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from agent.api import certificate
 from agent.api.edge.audit import AuditLog
 from agent.api.edge.authenticate import Authenticator
 from agent.api.edge.authorize import ByPolicies
@@ -20,6 +21,8 @@ from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
+from agent.api.metadata.answer import Answers
+from agent.api.metadata.live import LiveItems
 from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
 from agent.config import Config, ConfigError
@@ -39,6 +42,7 @@ from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.services import account, default_network, metadata, policy, quota
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
+from agent.services.instance_credentials import RoleCredentials, Tokens
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -110,11 +114,14 @@ class Agent:
             tls_dir=config.data_dir / "tls",
         )
         endpoint = Endpoint(dispatcher, authenticator, AuditLog(config.log_dir, self.clock))
-        return Server(endpoint, doors, [tunnels.route], [tunnels.close])
+        return Server(endpoint, doors, [tunnels.route, certificate.route(self.identity)], [tunnels.close])
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)
-        return MetadataService(self.drivers.network, metadata.Instances(self.store, self.config, resolvers).at)
+        instances = metadata.Instances(self.store, self.config, resolvers)
+        live = LiveItems(RoleCredentials(self.store, self.sealer, self.clock), self.identity)
+        answers = Answers(instances.at, live, Tokens(self.sealer, self.clock))
+        return MetadataService(self.drivers.network, answers)
 
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
