@@ -24,7 +24,7 @@ http_log = logging.getLogger(__name__ + ".http")
 
 PORT = 80
 WORKERS = 4
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 2.0
 CLOSE_SECONDS = 2.0  # for answers that are under way
 MAX_LINE = 4 << 10  # bytes of the request's first line, and of each header
 MAX_NOTED = 100  # characters of a path
