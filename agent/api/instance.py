@@ -9,8 +9,7 @@ from agent.api import instance_view as view
 from agent.api.caller import caller
 from agent.api.edge import paging
 from agent.api.edge.call import Call
-from agent.api.edge.errors import UnsupportedParameter
-from agent.api.edge.registry import ECS, action
+from agent.api.edge.registry import ECS, HOST, action
 from agent.api.instance_params import (
     MEANINGLESS,
     CreateParams,
@@ -18,13 +17,14 @@ from agent.api.instance_params import (
     DescribeStatusParams,
     InstanceParams,
     ModifyParams,
+    ResetPasswordsParams,
     RunParams,
+    changes_of,
     request_of,
 )
 from agent.api.instance_role import require_pass_role
-from agent.core import validate
 from agent.core.clock import iso_seconds
-from agent.services import console, instance_query
+from agent.services import console, instance_change, instance_query, login
 from agent.services import instance as service
 from agent.store.schema import Instance
 
@@ -112,18 +112,36 @@ def describe_instance_attribute(call: Call, p: InstanceParams) -> dict[str, Any]
 
 @action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource="instance/{instance_id}", access="write")
 def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
-    later = {"Password": p.password, "HostName": p.host_name, "UserData": p.user_data}
-    for name, value in (later | {"SecurityGroupIds": p.security_group_ids}).items():
-        if value:
-            raise UnsupportedParameter(f"The parameter {name} is not supported by this version.")
-    instance = service.get(caller(call), p.instance_id)
-    if p.instance_name is not None:
-        instance.name = validate.name("InstanceName", p.instance_name, code="InvalidInstanceName.Malformed")
-    if p.description is not None:
-        instance.description = validate.description("Description", p.description)
-    if p.deletion_protection is not None:
-        instance.deletion_protection = p.deletion_protection
+    instance_change.modify(caller(call), p.instance_id, changes_of(p))
     return {}
+
+
+@action(
+    "ResetInstancePasswords",
+    version=HOST,
+    params=ResetPasswordsParams,
+    resource="instance/{instance_id}",
+    access="write",
+    ram="ecs:ModifyInstanceAttribute",
+)
+def reset_instance_passwords(call: Call, p: ResetPasswordsParams) -> dict[str, Any]:
+    """What the public API lacks: several instances at once, all or none (SPEC I6); with Now also at once."""
+    if not p.now:
+        login.reset_passwords(caller(call), p.instance_id, p.password)
+        return {"JobIds": {"JobId": []}}
+    jobs = login.reset_passwords_now(caller(call), p.instance_id, p.password)
+    call.after_commit(call.services.runner.wake)
+    return {"JobIds": {"JobId": jobs}}
+
+
+@action("DescribeUserData", version=ECS, params=InstanceParams, resource="instance/{instance_id}", access="read")
+def describe_user_data(call: Call, p: InstanceParams) -> dict[str, Any]:
+    instance = service.get(caller(call), p.instance_id)
+    return {
+        "InstanceId": instance.id,
+        "RegionId": call.services.config.region_id,
+        "UserData": base64.b64encode(instance.user_data).decode(),
+    }
 
 
 @action(

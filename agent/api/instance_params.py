@@ -14,6 +14,7 @@ from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
 from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
 from agent.services import instance as service
+from agent.services.instance_change import Changes
 from agent.services.metadata_options import Endpoint, Options, Tokens
 
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
@@ -132,6 +133,11 @@ def _decoded(user_data: str) -> bytes:
         ) from None
 
 
+class RemoteConnectionParams(Params):
+    password: str = ""
+    type: str = ""
+
+
 class InstanceParams(RegionParams):
     instance_id: str
 
@@ -153,6 +159,12 @@ class BatchParams(RegionParams):
     batch_optimization: str = "AllTogether"
 
 
+class ResetPasswordsParams(RegionParams):
+    instance_id: Annotated[list[str], Field(min_length=1, max_length=100)]
+    password: str
+    now: bool = False
+
+
 class StopManyParams(BatchParams):
     force_stop: bool = False
 
@@ -170,11 +182,31 @@ class ModifyParams(InstanceParams):
     instance_name: str | None = None
     description: str | None = None
     deletion_protection: bool | None = None
+    password: str = ""
+    host_name: str = ""
+    user_data: str | None = None  # empty: no user data any more
     # Later capabilities: refused, never misread.
-    password: str | None = None
-    host_name: str | None = None
-    user_data: str | None = None
     security_group_ids: list[str] = []
+    remote_connection_options: RemoteConnectionParams = RemoteConnectionParams()
+
+
+def changes_of(params: ModifyParams) -> Changes:
+    """The service's changes; raises UnsupportedParameter for what cannot be done here yet."""
+    remote = params.remote_connection_options
+    for name, value in {
+        "SecurityGroupIds": params.security_group_ids,
+        "RemoteConnectionOptions": remote.password or remote.type,
+    }.items():
+        if value:
+            raise UnsupportedParameter(f"The parameter {name} is not supported by this version.")
+    return Changes(
+        name=params.instance_name,
+        description=params.description,
+        host_name=params.host_name or None,
+        password=params.password or None,
+        user_data=None if params.user_data is None else _decoded(params.user_data),
+        deletion_protection=params.deletion_protection,
+    )
 
 
 class DescribeParams(RegionParams, Paged):

@@ -1,22 +1,23 @@
-"""Key pair actions (SPEC K1, K2, K4)."""
+"""Key pair actions (SPEC K1-K4)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from agent.api.caller import caller
 from agent.api.common import ecs_tags, given_tags, tag_filters
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPagesOf50
-from agent.api.edge.params import JsonList, RegionParams, Tag
+from agent.api.edge.params import ErrorCode, JsonList, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_minutes
 from agent.services import key_pair as service
-from agent.services import tag
+from agent.services import login, tag
 from agent.store.schema import KeyPair
 
 _IGNORED = ("ResourceGroupId",)
+_BINDING = ("instance/{instance_ids}", "keypair/{key_pair_name}")
 
 
 class CreateKeyPairParams(RegionParams):
@@ -33,6 +34,11 @@ class DescribeKeyPairsParams(RegionParams, NumberedPagesOf50):
     key_pair_finger_print: str = ""
     include_public_key: bool = False
     tag: list[Tag] = []
+
+
+class BindingParams(RegionParams):
+    key_pair_name: str
+    instance_ids: Annotated[JsonList, ErrorCode("InvalidInstanceIds.ValueNotSupported")]
 
 
 class DeleteKeyPairsParams(RegionParams):
@@ -106,3 +112,33 @@ def describe_key_pairs(call: Call, p: DescribeKeyPairsParams) -> dict[str, Any]:
 def delete_key_pairs(call: Call, p: DeleteKeyPairsParams) -> dict[str, Any]:
     service.delete_key_pairs(caller(call), p.key_pair_names)
     return {}
+
+
+@action("AttachKeyPair", version=ECS, params=BindingParams, resource=_BINDING, access="write")
+def attach_key_pair(call: Call, p: BindingParams) -> dict[str, Any]:
+    return _results(p, login.attach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
+
+
+@action("DetachKeyPair", version=ECS, params=BindingParams, resource=_BINDING, access="write")
+def detach_key_pair(call: Call, p: BindingParams) -> dict[str, Any]:
+    return _results(p, login.detach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
+
+
+def _results(p: BindingParams, outcomes: list[login.Outcome]) -> dict[str, Any]:
+    """Numbers and truth values are strings here, as the public SDKs expect them."""
+    results = [
+        {
+            "InstanceId": outcome.instance_id,
+            "Code": outcome.error.code if outcome.error else "200",
+            "Message": outcome.error.message if outcome.error else "successful",
+            "Success": "false" if outcome.error else "true",
+        }
+        for outcome in outcomes
+    ]
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    return {
+        "KeyPairName": p.key_pair_name,
+        "TotalCount": str(len(outcomes)),
+        "FailCount": str(failed),
+        "Results": {"Result": results},
+    }

@@ -44,6 +44,12 @@ class Hypervisor(Protocol):
     def undefine(self, name: str) -> None:
         """Forget the (inactive) domain; no-op when unknown."""
 
+    def guest_agent_connected(self, name: str) -> bool:
+        """Whether a guest agent listens in the running guest. Quick: as libvirt knows it."""
+
+    def set_password(self, name: str, user: str, password_hash: str) -> None:
+        """Give a user of the running guest a password, by its guest agent; only its crypt hash is handed over."""
+
     def info(self, name: str) -> DomainInfo | None:
         """None: libvirt does not know the domain."""
 

@@ -19,4 +19,10 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "reboot": frozenset({RUNNING}),
     "release": frozenset({STOPPED}),
     "release_by_force": frozenset({PENDING, STARTING, RUNNING, STOPPING, STOPPED}),
+    # On the way up or down nobody could say whether the seed being written has it.
+    "reset_password": frozenset({RUNNING, STOPPED}),
+    "change_key_pair": frozenset({RUNNING, STOPPED}),
+    "set_host_name": frozenset({RUNNING, STOPPED}),
+    "reset_password_now": frozenset({RUNNING}),
+    "set_user_data": frozenset({STOPPED}),
 }

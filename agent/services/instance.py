@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 
 from agent.core import states, validate
-from agent.core.errors import InvalidParameter, MissingParameter, NoStock, NotFound
+from agent.core.errors import IncorrectInstanceStatus, InvalidParameter, MissingParameter, NoStock, NotFound
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
@@ -148,13 +148,7 @@ def _check_texts(request: Request) -> None:
         validate.host_name("HostName", request.host_name)
     if request.password:
         validate.password("Password", request.password)
-    if len(request.user_data) > MAX_USER_DATA_BYTES:
-        raise InvalidParameter(
-            "UserData",
-            f"{len(request.user_data)} bytes",
-            f"at most {MAX_USER_DATA_BYTES} bytes before encoding.",
-            code="InvalidUserData.SizeExceeded",
-        )
+    check_user_data(request.user_data)
     disk = request.system_disk
     if disk.category not in CATEGORIES:
         raise InvalidParameter(
@@ -166,6 +160,17 @@ def _check_texts(request: Request) -> None:
     if disk.name:
         validate.name("SystemDisk.DiskName", disk.name, code="InvalidDiskName.Malformed")
     validate.description("SystemDisk.Description", disk.description, code="InvalidDiskDescription.Malformed")
+
+
+def check_user_data(user_data: bytes) -> None:
+    """Raises InvalidParameter when it is too large (SPEC I11)."""
+    if len(user_data) > MAX_USER_DATA_BYTES:
+        raise InvalidParameter(
+            "UserData",
+            f"{len(user_data)} bytes",
+            f"at most {MAX_USER_DATA_BYTES} bytes before encoding.",
+            code="InvalidUserData.SizeExceeded",
+        )
 
 
 def _network(caller: Caller, request: Request) -> VSwitch:
@@ -311,3 +316,16 @@ def get(caller: Caller, instance_id: str) -> Instance:
     if found is None or found.account_id != caller.account_id or found.releasing:
         raise NotFound("InvalidInstanceId.NotFound", "InstanceId", instance_id)
     return found
+
+
+def get_for(caller: Caller, instance_id: str, operation: str) -> Instance:
+    """As get; raises IncorrectInstanceStatus when its state does not allow `operation` (states.ALLOWED)."""
+    instance = get(caller, instance_id)
+    check_state(instance, operation)
+    return instance
+
+
+def check_state(instance: Instance, operation: str) -> None:
+    """Raises IncorrectInstanceStatus when the instance's state does not allow `operation` (states.ALLOWED)."""
+    if instance.status not in states.ALLOWED[operation]:
+        raise IncorrectInstanceStatus(instance.id, instance.status, states.ALLOWED[operation])

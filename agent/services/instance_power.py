@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core import states
-from agent.core.errors import ApiError, Conflict, IncorrectInstanceStatus
+from agent.core.errors import ApiError, Conflict
 from agent.jobs import journal
 from agent.services import capacity
 from agent.services import instance as instances
@@ -30,7 +30,7 @@ class Outcome:
 
 def start(caller: Caller, instance_id: str) -> Instance:
     """Raises IncorrectInstanceStatus, or NoStock when the host's memory is used up."""
-    instance = _checked(caller, instance_id, "start")
+    instance = instances.get_for(caller, instance_id, "start")
     capacity.check_room(caller, instance.vcpus, instance.memory_mib)
     instance.power = "on"
     return _enqueue(caller, instance, "instance.start", states.STARTING)
@@ -38,20 +38,20 @@ def start(caller: Caller, instance_id: str) -> Instance:
 
 def stop(caller: Caller, instance_id: str, *, force: bool) -> Instance:
     """Soft: the power button, then after a grace time the plug. Force: the plug."""
-    instance = _checked(caller, instance_id, "stop")
+    instance = instances.get_for(caller, instance_id, "stop")
     instance.power = "off"
     return _enqueue(caller, instance, "instance.stop", states.STOPPING, _stop_data(force))
 
 
 def reboot(caller: Caller, instance_id: str, *, force: bool) -> Instance:
     """A console restart: the guest is shut down and a new QEMU process started."""
-    instance = _checked(caller, instance_id, "reboot")
+    instance = instances.get_for(caller, instance_id, "reboot")
     return _enqueue(caller, instance, "instance.reboot", states.STOPPING, _stop_data(force))
 
 
 def release(caller: Caller, instance_id: str, *, force: bool) -> Instance:
     """Release at once (SPEC I4); invisible from now on, its name and address free when the job has ended."""
-    instance = _checked(caller, instance_id, "release_by_force" if force else "release")
+    instance = instances.get_for(caller, instance_id, "release_by_force" if force else "release")
     if instance.deletion_protection:
         raise Conflict(
             f'The instance "{instance_id}" is protected from deletion; switch DeletionProtection off first.',
@@ -86,13 +86,6 @@ def batch(
         else:
             outcomes.append(Outcome(instance_id, before, after))
     return outcomes
-
-
-def _checked(caller: Caller, instance_id: str, operation: str) -> Instance:
-    instance = instances.get(caller, instance_id)
-    if instance.status not in states.ALLOWED[operation]:
-        raise IncorrectInstanceStatus(instance_id, instance.status, states.ALLOWED[operation])
-    return instance
 
 
 def _stop_data(force: bool) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Key pairs (SPEC K1, K2, K4). Only public keys are kept; a private key exists in one answer."""
+"""Key pairs (SPEC K1, K2, K4). Only public keys are kept; a private key exists in one answer.
+
+Binding them to instances is in services/login.py.
+"""
 
 from __future__ import annotations
 
@@ -83,12 +86,17 @@ def find_key_pairs(
     return found.order_by(KeyPair.created_at, KeyPair.name)
 
 
-def get_usable(caller: Caller, name: str) -> KeyPair:
-    """The key pair of that name, to bind to an instance; raises NotFound, also for a retired one."""
+def get_usable(caller: Caller, name: str, *, code: str = "InvalidKeyPair.NotFound") -> KeyPair:
+    """The key pair of that name, to bind to an instance; raises NotFound with `code`, also for a retired one."""
     pair = _by_name(caller, name)
     if pair is None or pair.retired:
-        raise NotFound("InvalidKeyPair.NotFound", "KeyPairName", name)
+        raise NotFound(code, "KeyPairName", name)
     return pair
+
+
+def is_known(caller: Caller, name: str) -> bool:
+    """Whether there is a key pair of that name, be it retired."""
+    return _by_name(caller, name) is not None
 
 
 def delete_key_pairs(caller: Caller, names: Sequence[str]) -> None:

@@ -6,8 +6,6 @@ be looked up are left to the agent, and without the right to RunInstances it is 
 
 from __future__ import annotations
 
-import base64
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,14 @@ from ecsctl.cli import App, command
 from ecsctl.client import Client, Json, client_token
 from ecsctl.commands.common import tag_values, wait_options
 from ecsctl.commands.instance_defaults import fill_defaults
+from ecsctl.commands.instance_input import password_of, password_options, user_data_of
 from ecsctl.commands.instance_list import VIEW
 from ecsctl.completion import names, values
-from ecsctl.errors import ApiError, CliError, UsageFault
+from ecsctl.errors import ApiError, UsageFault
 from ecsctl.output import name_of
 from ecsctl.waiting import describe_ids, state_goal, wait_instances
 
 DEFAULT_IMAGE, DEFAULT_TYPE = "debian_12_x64", "ecs.s1.small"
-_USER_DATA_LIMIT = 16 * 1024  # bytes before encoding (SPEC I11)
 _TIMEOUT = 900
 
 
@@ -41,8 +39,7 @@ _TIMEOUT = 900
 )
 @click.option("--key-pair", metavar="NAME", help="Who may log in as root.", shell_complete=names("key-pair"))
 @click.option("--password", "ask_password", is_flag=True, help="Ask for a root password.")
-@click.option("--password-stdin", is_flag=True, help="Read the root password from the first line of stdin.")
-@click.option("--password-file", type=click.Path(path_type=Path), help="Read it from the first line of a file.")
+@password_options
 @click.option("--vpc", metavar="NAME", help="Default: the default VPC.", shell_complete=names("vpc"))
 @click.option(
     "--vswitch", metavar="NAME", help="Default: the default one, or the only one.", shell_complete=names("vswitch")
@@ -72,7 +69,7 @@ _TIMEOUT = 900
 @wait_options(_TIMEOUT)
 def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: float, **given: Any) -> None:
     """Create instances called NAME and start them. Prints their ids."""
-    password = _password(given)
+    password = password_of(given)
     parameters = _parameters(name, given)
     parameters |= {"Password": password} if password else {}
     fill_defaults(app, given, parameters)
@@ -87,45 +84,6 @@ def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: f
     _report(app, ids)
 
 
-def _password(given: dict[str, Any]) -> str:
-    ways = [given["ask_password"], given["password_stdin"], given["password_file"] is not None]
-    if sum(ways) > 1:
-        raise UsageFault("give the password in one way: --password, --password-stdin or --password-file")
-    if given["password_stdin"] and str(given["user_data"]) == "-":
-        raise UsageFault("stdin can be the password or the user data, not both")
-    if given["ask_password"]:
-        return str(click.prompt("Root password", hide_input=True, confirmation_prompt=True, err=True))
-    if given["password_stdin"]:
-        return _first_line(sys.stdin.readline(), "stdin")
-    if given["password_file"]:
-        text = _read(given["password_file"]).decode(errors="strict")
-        return _first_line(text.partition("\n")[0], str(given["password_file"]))
-    return ""
-
-
-def _first_line(line: str, where: str) -> str:
-    password = line.rstrip("\r\n")
-    if not password:
-        raise UsageFault(f"the first line of {where} is empty: it must be the password")
-    return password
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _user_data(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    content = _read(path)
-    if len(content) > _USER_DATA_LIMIT:
-        raise UsageFault(f"user data {path} has {len(content)} bytes; {_USER_DATA_LIMIT} are allowed")
-    return base64.b64encode(content).decode()
-
-
 def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the options say, defaults apart."""
     disk = {"Size": given["system_disk_size"], "Category": given["system_disk_category"]}
@@ -137,7 +95,7 @@ def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "HostName": given["host_name"],
         "Description": given["description"],
         "SystemDisk": disk,
-        "UserData": _user_data(given["user_data"]),
+        "UserData": user_data_of(given["user_data"]),
         "Tag": tag_values(given["tags"]),
         "ClientToken": given["client_token"] or client_token(),
     }

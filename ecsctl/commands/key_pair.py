@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import click
 
 from ecsctl import keys
 from ecsctl.cli import App, LazyGroup, command
+from ecsctl.client import unwrap
 from ecsctl.commands.common import tag_values
+from ecsctl.commands.instance_change import report_pending
 from ecsctl.completion import names
 from ecsctl.errors import CliError, NotFound, UsageFault
 from ecsctl.output import Column, Row, View
-from ecsctl.resolve import KEY_PAIR, describe
+from ecsctl.resolve import INSTANCE, KEY_PAIR, describe, find_ids
 
 
 def _held(item: Row) -> str:
@@ -30,6 +33,10 @@ VIEW = View(
     ),
     name=("KeyPairName",),
 )
+
+
+_pair = click.argument("pair", metavar="KEY", shell_complete=names("key-pair"))
+_instances = click.argument("instances", metavar="NAME...", nargs=-1, required=True, shell_complete=names("instance"))
 
 
 @command("create")
@@ -92,8 +99,6 @@ def show(app: App, name: str) -> None:
 @click.argument("pairs", metavar="NAME...", nargs=-1, required=True, shell_complete=names("key-pair"))
 def delete(app: App, pairs: tuple[str, ...]) -> None:
     """Delete key pairs; instances that use them are unaffected. Private keys held here are kept."""
-    import json
-
     there = {item["KeyPairName"] for item in describe(app.client, KEY_PAIR)}
     for name in pairs:
         if name not in there:
@@ -102,6 +107,43 @@ def delete(app: App, pairs: tuple[str, ...]) -> None:
     for name in pairs:
         if keys.key_file(name).exists():
             click.echo(f"the private key stays in {keys.key_file(name)}", err=True)
+
+
+@command("attach")
+@_pair
+@_instances
+def attach(app: App, pair: str, instances: tuple[str, ...]) -> None:
+    """Bind a key pair to Linux instances, in place of the one they have. Password login is switched off.
+
+    It takes effect at the next console restart (`ecsctl instance reboot NAME`), not before and not by a restart inside
+    the guest.
+    """
+    _bind(app, "AttachKeyPair", pair, instances, f"the key pair {pair}", f"key pair {pair} was not bound")
+
+
+@command("detach")
+@_pair
+@_instances
+def detach(app: App, pair: str, instances: tuple[str, ...]) -> None:
+    """Unbind a key pair. To log in afterwards, reset the password (`ecsctl instance password NAME`).
+
+    It takes effect at the next console restart (`ecsctl instance reboot NAME`), not before and not by a restart inside
+    the guest.
+    """
+    _bind(app, "DetachKeyPair", pair, instances, f"the end of the key pair {pair}", f"key pair {pair} stays bound")
+
+
+def _bind(app: App, action: str, pair: str, instances: tuple[str, ...], what: str, failure: str) -> None:
+    """Call for all instances; CliError when it was not possible for some."""
+    ids = find_ids(app.client, INSTANCE, instances)
+    answer = app.client.regional(action, KeyPairName=pair, InstanceIds=json.dumps(ids))
+    results = unwrap(answer, "Results.Result")
+    failed = [result for result in results if str(result.get("Success")).lower() != "true"]
+    refused = {result["InstanceId"] for result in failed}
+    report_pending(app, [one for one in ids if one not in refused], what)
+    if failed:
+        reasons = "; ".join(f"{one['InstanceId']}: {one.get('Code')}: {one.get('Message')}" for one in failed)
+        raise CliError(f"{failure}: {reasons}")
 
 
 def _read(path: Path) -> str:
@@ -121,6 +163,8 @@ key_pair = LazyGroup(
         "import": (__name__, "import_", "Import a public key."),
         "ls": (__name__, "ls", "List key pairs."),
         "show": (__name__, "show", "Show one key pair."),
+        "attach": (__name__, "attach", "Bind a key pair to instances."),
+        "detach": (__name__, "detach", "Unbind a key pair from instances."),
         "delete": (__name__, "delete", "Delete key pairs."),
     },
 )

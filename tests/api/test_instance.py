@@ -277,6 +277,3 @@ def test_changing_what_can_be_changed(ready: Cloud) -> None:
     assert code(ready, "ModifyInstanceAttribute", InstanceId=instance_id, InstanceName="1") == (
         "InvalidInstanceName.Malformed"
     )
-    assert code(ready, "ModifyInstanceAttribute", InstanceId=instance_id, Password="Passw0rd!x") == (
-        "UnsupportedParameter"
-    )

@@ -11,10 +11,14 @@ from alibabacloud_ecs20140526.client import Client
 from alibabacloud_tea_openapi.models import Config
 from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
+from aliyunsdkecs.request.v20140526.AttachKeyPairRequest import AttachKeyPairRequest
 from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import AuthorizeSecurityGroupRequest
 from aliyunsdkecs.request.v20140526.DeleteKeyPairsRequest import DeleteKeyPairsRequest
 from aliyunsdkecs.request.v20140526.DescribeInstancesRequest import DescribeInstancesRequest
 from aliyunsdkecs.request.v20140526.DescribeRegionsRequest import DescribeRegionsRequest
+from aliyunsdkecs.request.v20140526.DescribeUserDataRequest import DescribeUserDataRequest
+from aliyunsdkecs.request.v20140526.DetachKeyPairRequest import DetachKeyPairRequest
+from aliyunsdkecs.request.v20140526.ModifyInstanceAttributeRequest import ModifyInstanceAttributeRequest
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
@@ -138,6 +142,49 @@ def test_the_current_sdk_runs_shows_and_releases_an_instance(tea: Client, cloud:
     assert caught.value.code == "IncorrectInstanceStatus"
     tea.delete_instances(models.DeleteInstancesRequest(region_id="local", instance_id=ids, force=True))
     assert tea.describe_instances(listing).body.total_count == 0
+
+
+def test_the_current_sdk_changes_the_ways_in(tea: Client, cloud: Cloud) -> None:
+    _, vswitch_id = cloud.default_vswitch()
+    instance_id = cloud.add_instance(vswitch_id, [])
+    tea.create_key_pair(models.CreateKeyPairRequest(region_id="local", key_pair_name="mine"))
+    ids = json.dumps([instance_id])
+    bound = tea.attach_key_pair(
+        models.AttachKeyPairRequest(region_id="local", key_pair_name="mine", instance_ids=ids)
+    ).body
+    assert (bound.key_pair_name, bound.total_count, bound.fail_count) == ("mine", "1", "0")
+    [result] = bound.results.result
+    assert (result.instance_id, result.code, result.success) == (instance_id, "200", "true")
+    unbound = tea.detach_key_pair(
+        models.DetachKeyPairRequest(region_id="local", key_pair_name="mine", instance_ids=ids)
+    ).body
+    assert unbound.results.result[0].message == "successful"
+    tea.modify_instance_attribute(
+        models.ModifyInstanceAttributeRequest(instance_id=instance_id, password="Passw0rd!x", host_name="other")
+    )
+    shown = tea.describe_user_data(models.DescribeUserDataRequest(region_id="local", instance_id=instance_id)).body
+    assert (shown.instance_id, shown.user_data) == (instance_id, "")
+    script = models.ModifyInstanceAttributeRequest(instance_id=instance_id, user_data="IyEvYmluL3NoCg==")
+    with pytest.raises(DaraException) as caught:
+        tea.modify_instance_attribute(script)
+    assert caught.value.code == "IncorrectInstanceStatus"
+
+
+def test_the_first_sdk_changes_the_ways_in(core: Any, cloud: Cloud) -> None:
+    _, vswitch_id = cloud.default_vswitch()
+    instance_id = cloud.add_instance(vswitch_id, [])
+    cloud.call("CreateKeyPair", {"KeyPairName": "mine"})
+    for request in (AttachKeyPairRequest(), DetachKeyPairRequest()):
+        request.set_KeyPairName("mine")
+        request.set_InstanceIds(json.dumps([instance_id]))
+        assert json.loads(core(request))["Results"]["Result"][0]["Success"] == "true"
+    reset = ModifyInstanceAttributeRequest()
+    reset.set_InstanceId(instance_id)
+    reset.set_Password("Passw0rd!x")
+    core(reset)
+    shown = DescribeUserDataRequest()
+    shown.set_InstanceId(instance_id)
+    assert json.loads(core(shown))["UserData"] == ""
 
 
 def test_the_first_sdk_runs_and_shows_an_instance(core: Any, cloud: Cloud) -> None:

@@ -68,6 +68,13 @@ def test_a_changed_parameter_breaks_the_signature(edge: Edge) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["Password", "UserData"])
+def test_a_string_to_sign_that_holds_a_secret_is_not_told(edge: Edge, name: str) -> None:
+    refused = send(edge, signed_target("RunInstances", **{name: "Secret-123"}).replace("Secret", "Other"))
+    assert (refused.status, refused.code) == (400, "SignatureDoesNotMatch")
+    assert "-123" not in refused.message
+
+
 @pytest.mark.parametrize("name", ["AccessKeyId", "Signature", "SignatureNonce", "Timestamp", "SignatureMethod"])
 def test_a_missing_part_is_named(edge: Edge, name: str) -> None:
     refused = send(edge, re.sub(rf"(?<=[?&]){name}=[^&]+&?", "", signed_target("DescribeRegions")))

@@ -41,6 +41,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "instance.reboot": ("RebootInstance", {"ForceStop": "true"}),
     "instance.release": ("DeleteInstance", {"Force": "true"}),
 }
+# One is no call of anybody's; the other needs a guest agent, which the tiny guest has not: tests/unit/jobs covers it.
+NOT_HERE = ("instance.settle", "instance.password")
 Case = tuple[str, str, str]
 
 
@@ -49,7 +51,7 @@ def _cases() -> list[Case]:
     left = [
         (kind.name, step.name, when)
         for kind in KINDS.values()
-        if kind.name.startswith("instance.") and kind.name != "instance.settle"
+        if kind.name.startswith("instance.") and kind.name not in NOT_HERE
         for step in kind.steps
         for when in ("before", "after")
     ]

@@ -108,7 +108,7 @@ class AgentProcess:
         """One unsigned call over the unix socket; lists become `Name.1`, … Raises CallFailed."""
         from urllib.parse import urlencode
 
-        connection = _UnixConnection(self.socket)
+        connection = self.connect()
         try:
             headers = {
                 "x-acs-action": action,
@@ -123,6 +123,10 @@ class AgentProcess:
         if response.status != 200:
             raise CallFailed(response.status, answer)
         return answer
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection to its socket, for requests that `call` would not make."""
+        return _UnixConnection(self.socket)
 
     def kill(self) -> None:
         """SIGKILL: as a crash."""

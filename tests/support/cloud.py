@@ -50,7 +50,13 @@ class RunnerStandIn:
 
 
 class HypervisorStandIn:
-    """A host of 4 vCPUs and 8 GiB."""
+    """A host of 4 vCPUs and 8 GiB; `agents` are the domains in which a guest agent runs."""
+
+    def __init__(self) -> None:
+        self.agents: set[str] = set()
+
+    def guest_agent_connected(self, name: str) -> bool:
+        return name in self.agents
 
     def ping(self) -> None:
         """It is there."""
@@ -84,6 +90,7 @@ class Cloud:
         self.clock = ManualClock(START)
         self.store = Store(directory / "ecs.db")
         self.runner = RunnerStandIn()
+        self.hypervisor = HypervisorStandIn()
         self.services = Services(
             version="0",
             config=Config(**config),
@@ -92,7 +99,7 @@ class Cloud:
             sealer=Sealer(directory / "host.key"),
             identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
-            hypervisor=cast(Hypervisor, HypervisorStandIn()),
+            hypervisor=cast(Hypervisor, self.hypervisor),
             network=cast(Network, None),
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -103,15 +104,13 @@ class TestCommandLines:
         assert "there is no suite 'everything'" in result.stderr
 
     @pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test"])
-    def test_without_root_they_say_so(self, name: str, tmp_path: Path) -> None:
+    def test_without_root_they_say_so(self, name: str) -> None:
         # A copy that the other user can read, wherever this checkout is.
-        copy = tmp_path / "repository"
-        shutil.copytree(ROOT / "scripts", copy / "scripts")
-        for directory in (copy, *copy.parents):
-            if directory.is_relative_to(tmp_path.parents[1]):
-                directory.chmod(0o755)
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(copy / name)]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        with tempfile.TemporaryDirectory() as copy:
+            Path(copy).chmod(0o755)
+            shutil.copytree(ROOT / "scripts", Path(copy) / "scripts")
+            command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{copy}/{name}"]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 1
         assert "root" in result.stderr
         assert len(result.stderr.splitlines()) == 1
@@ -134,13 +133,13 @@ class TestCommon:
 
     def test_a_step_says_its_number_and_how_long_it_took(self) -> None:
         result = bash("step_count=12; work() { note working; }; step first work; step second work")
-        assert result.stdout.splitlines() == [
+        assert re.sub(r"in \d+ s", "in N s", result.stdout).splitlines() == [
             "[ 1/12] first",
             "        working",
-            "        done in 0 s",
+            "        done in N s",
             "[ 2/12] second",
             "        working",
-            "        done in 0 s",
+            "        done in N s",
         ]
 
     def test_a_step_that_fails_ends_the_script(self) -> None:

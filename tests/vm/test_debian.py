@@ -1,17 +1,44 @@
-"""The image that users get: real Debian with real cloud-init, through the whole of the product (SPEC M1, I1, L1)."""
+"""The image that users get: real Debian with real cloud-init, through the whole of the product (SPEC M1, I1, L1).
+
+Its passwords, keys and user data, too (SPEC I6, I11, K3): tests of the tiny image know no cloud-init.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
+import subprocess
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 
+import paramiko
 import pytest
 
-from tests.support.agent import AgentProcess
+from tests.support.agent import HOST, AgentProcess
 from tests.support.ssh import login, run
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
-USER_DATA = "#!/bin/sh\necho once >> /root/user-data-ran\n"
+PASSWORD = "Debian-Passw0rd"
+# What the user's script says on its way; put together there, so that the script itself is no match.
+SAID = "the user's script has run"
+SCRIPT = '#!/bin/sh\necho once >>/root/user-data-ran\necho "the user\'s script" has run\n'
+# The worst for us: it turns off the way by which clouds give a guest their own part.
+CONFIG = "#cloud-config\nvendor_data: {enabled: false}\nruncmd: [[sh, -c, 'echo once >>/root/runcmd-ran']]\n"
+
+
+def user_data() -> str:
+    """Script and configuration in one message, in Base64."""
+    made = MIMEMultipart()
+    made.attach(MIMEText(SCRIPT, "x-shellscript"))
+    made.attach(MIMEText(CONFIG, "cloud-config"))
+    return base64.b64encode(made.as_bytes()).decode()
+
+
+def host_key(client: paramiko.SSHClient) -> bytes:
+    transport = client.get_transport()
+    assert transport is not None
+    return transport.get_remote_server_key().asbytes()
 
 
 @pytest.fixture(scope="module")
@@ -19,30 +46,59 @@ def key(agent: AgentProcess) -> str:
     return agent.call("CreateKeyPair", KeyPairName="debian-test")["PrivateKeyBody"]
 
 
-def test_debian_boots_with_cloud_init_and_takes_our_seed(agent: AgentProcess, key: str) -> None:
+def test_debian_boots_with_cloud_init_and_takes_our_seeds(agent: AgentProcess, key: str) -> None:
     agent.ensure_image("debian_12_x64")
     instance_id = agent.run_instance(
         ImageId="debian_12_x64",
         HostName="bookworm",
         KeyPairName="debian-test",
-        UserData=base64.b64encode(USER_DATA.encode()).decode(),
+        UserData=user_data(),
         SystemDisk={"Size": 6},
     )
     with login(agent, instance_id, key=key, seconds=600) as client:
         assert "status: done" in run(client, "cloud-init status --wait")
         assert run(client, "hostname").strip() == "bookworm"
         assert run(client, "cat /sys/class/dmi/id/product_name").strip() == "Alibaba Cloud ECS"
-        assert run(client, "cat /root/user-data-ran").strip() == "once"
+        assert run(client, "cat /root/user-data-ran /root/runcmd-ran").split() == ["once", "once"]
         assert run(client, "systemctl is-system-running --wait || systemctl --failed --no-legend").strip() == "running"
         gib = int(run(client, "df --output=size -B1 / | tail -1")) / 2**30
         assert gib > 5, "the root file system did not grow with the disk"
         serial = run(client, "lsblk -dno SERIAL /dev/vda").strip()
         assert f"d-{serial}" == agent.call("DescribeDisks", InstanceId=instance_id)["Disks"]["Disk"][0]["DiskId"]
+        run(client, "echo 'ssh-rsa own-key' >>/root/.ssh/authorized_keys")
+        _set_a_password_at_once(agent, instance_id, client)
+        first_host_key = host_key(client)
+    console = base64.b64decode(agent.call("GetInstanceConsoleOutput", InstanceId=instance_id)["ConsoleOutput"])
+    assert SAID.encode() in console
+    agent.call("DetachKeyPair", KeyPairName="debian-test", InstanceIds=json.dumps([instance_id]))
     agent.call("StopInstance", InstanceId=instance_id)
     agent.wait_status(instance_id, "Stopped", 200)
     agent.call("StartInstance", InstanceId=instance_id)
-    with login(agent, instance_id, key=key, seconds=600) as client:
+    with login(agent, instance_id, password=PASSWORD, seconds=600) as client:
         run(client, "cloud-init status --wait")
-        assert run(client, "cat /root/user-data-ran").strip() == "once"
+        assert run(client, "cat /root/user-data-ran /root/runcmd-ran").split() == ["once", "once"]
+        assert run(client, "cat /root/.ssh/authorized_keys").strip() == "ssh-rsa own-key"
+        assert host_key(client) == first_host_key
+    with pytest.raises(paramiko.AuthenticationException), login(agent, instance_id, key=key):
+        pass
     agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
     agent.wait_status(instance_id, None)
+
+
+def _set_a_password_at_once(agent: AgentProcess, instance_id: str, client: paramiko.SSHClient) -> None:
+    """By the guest agent: the guest has it, though SSH takes passwords only from the next console restart on."""
+    answer = agent.call("ResetInstancePasswords", HOST, InstanceId=[instance_id], Password=PASSWORD, Now="true")
+    agent.wait_jobs()
+    [job] = agent.call("DescribeJobs", HOST, JobId=answer["JobIds"]["JobId"])["Jobs"]["Job"]
+    assert job["Status"] == "Succeeded", job["Message"]
+    kept = run(client, "getent shadow root").split(":")[1]
+    again = subprocess.run(
+        ["openssl", "passwd", "-6", "-salt", kept.split("$")[2], "-stdin"],
+        input=f"{PASSWORD}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert kept == again.stdout.strip()
+    with pytest.raises(paramiko.AuthenticationException), login(agent, instance_id, password=PASSWORD):
+        pass

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from agent.api.edge import signature
 from agent.api.edge.errors import InvalidAccess, Throttling
+from agent.api.edge.masking import is_secret
 from agent.api.edge.nonces import NonceCache
 from agent.api.edge.request import WireRequest
 from agent.core.clock import Clock, SystemClock
@@ -50,6 +51,7 @@ class _Claim(NamedTuple):
     nonce: str
     given: str
     string_to_sign: str
+    told: str  # of the string to sign, to whoever signed it otherwise
     version: int
 
 
@@ -133,13 +135,17 @@ def _claim_v1(request: WireRequest) -> _Claim:
             f'SignatureMethod "{params["SignatureMethod"]}" with SignatureVersion "{params["SignatureVersion"]}" '
             "is not supported; HMAC-SHA1 with 1.0 is."
         )
+    text = signature.v1_string_to_sign(request)
+    # It holds every parameter in the clear, and error messages end in logs of clients.
+    secret = any(is_secret(name) for name in params if name != "Signature")
     return _Claim(
         access_key_id=params["AccessKeyId"],
         security_token=params.get("SecurityToken", ""),
         timestamp=params["Timestamp"],
         nonce=params["SignatureNonce"],
         given=params["Signature"],
-        string_to_sign=signature.v1_string_to_sign(request),
+        string_to_sign=text,
+        told="The string to sign is not told: it holds a secret." if secret else f"server string to sign is:{text}",
         version=1,
     )
 
@@ -147,13 +153,15 @@ def _claim_v1(request: WireRequest) -> _Claim:
 def _claim_v3(request: WireRequest) -> _Claim:
     authorization = signature.v3_authorization(request.header("authorization"))
     signature.v3_check_coverage(request, authorization.signed_headers)
+    text = signature.v3_string_to_sign(request, authorization.signed_headers)
     return _Claim(
         access_key_id=authorization.credential,
         security_token=request.header("x-acs-security-token"),
         timestamp=request.header("x-acs-date"),
         nonce=request.header("x-acs-signature-nonce"),
         given=authorization.signature.lower(),
-        string_to_sign=signature.v3_string_to_sign(request, authorization.signed_headers),
+        string_to_sign=text,
+        told=f"server StringToSign is [{text}]",
         version=3,
     )
 
@@ -161,12 +169,10 @@ def _claim_v3(request: WireRequest) -> _Claim:
 def _check_signature(claim: _Claim, credential: Credential) -> None:
     if claim.version == 1:
         computed = signature.v1_signature(claim.string_to_sign, credential.secret)
-        told = f"server string to sign is:{claim.string_to_sign}"
     else:
         computed = signature.v3_signature(claim.string_to_sign, credential.secret)
-        told = f"server StringToSign is [{claim.string_to_sign}]"
     if not signature.same(claim.given, computed):
-        raise SignatureDoesNotMatch(f"Specified signature is not matched with our calculation. {told}")
+        raise SignatureDoesNotMatch(f"Specified signature is not matched with our calculation. {claim.told}")
 
 
 def _moment(text: str) -> dt.datetime:

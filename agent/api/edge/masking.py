@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_SECRET = re.compile(r"password|passwd|secret|privatekey|userdata|securitytoken|(?:^|\.)signature$", re.IGNORECASE)
+# A public key is none, but what is given as one by mistake may be the private key.
+_SECRET = re.compile(
+    r"password|passwd|secret|privatekey|publickeybody|userdata|securitytoken|(?:^|\.)signature$", re.IGNORECASE
+)
 LONGEST = 1024  # characters of one value that a log line keeps
 
 

@@ -13,7 +13,7 @@ import shlex
 
 from agent.core.errors import DriverError
 from agent.core.specs import SeedSpec
-from agent.drivers.guest.password import is_hash
+from agent.drivers.guest.password import OUR_SALT, is_hash
 
 BEGIN = "# BEGIN ecs"
 END = "# END ecs"
@@ -63,6 +63,12 @@ rm -f "$done_dir"/*
 : >"$done_dir/$operation"
 """
 
+# `*` and not `!`: a password that fits nothing, but no locked account, which some sshd refuse keys for, too.
+_TAKE_OURS_BACK = f"""\
+case $(sed -n 's/^root:\\([^:]*\\):.*/\\1/p' /etc/shadow) in
+'$6${OUR_SALT}'*) printf '%s\\n' 'root:*' | chpasswd -e ;;
+esac"""
+
 
 def operation_id(spec: SeedSpec) -> str:
     """Changes with what the boothook has to set; the same on every host and in every run."""
@@ -92,9 +98,10 @@ def _key_lines(keys: tuple[str, ...]) -> str:
 
 
 def _password_lines(spec: SeedSpec) -> str:
-    """Without a password nothing is touched: root is locked in the image, or was given one from inside."""
+    """Without a password, one that we have set goes: it would come back to life with password login, and works on
+    the console meanwhile. One that was set from inside is the user's, and root without one is locked in the image."""
     if spec.password_hash is None:
-        return ""
+        return _TAKE_OURS_BACK
     if not is_hash(spec.password_hash):
         raise DriverError(f"instance {spec.instance_id}: the password hash is not a SHA-512 crypt hash")
     return f"printf '%s\\n' {shlex.quote('root:' + spec.password_hash)} | chpasswd -e"

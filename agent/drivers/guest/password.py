@@ -12,6 +12,9 @@ from functools import cache
 from agent.core.errors import DriverError
 
 _CRYPT = re.compile(r"\$6\$[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}\Z")
+# Begins the salt of every hash made here, so that the boothook can tell a password of ours from one set in the guest.
+OUR_SALT = "ecs."
+_RANDOM_SALT_LENGTH = 12  # 72 bits; crypt takes salts of up to 16 characters
 _SALT = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LOCK = threading.Lock()  # crypt() answers in a buffer of its own
 
@@ -29,7 +32,7 @@ def hash_password(plain: str) -> str:
     """The salted SHA-512 crypt hash, as /etc/shadow holds it. No error repeats the password."""
     if not plain or not plain.isprintable():
         raise DriverError("cannot hash the password: it must be one line of printable characters")
-    setting = "$6$" + "".join(secrets.choice(_SALT) for _ in range(16))
+    setting = "$6$" + OUR_SALT + "".join(secrets.choice(_SALT) for _ in range(_RANDOM_SALT_LENGTH))
     try:
         with _LOCK:
             raw = _crypt().crypt(plain.encode(), setting.encode())

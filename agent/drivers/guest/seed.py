@@ -12,6 +12,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import SeedSpec
 from agent.drivers import command, durable, qemu_user
 from agent.drivers.guest.boothook import boothook
+from agent.drivers.guest.user_data import with_boothook
 
 NEUTRAL_USER_DATA = b"#cloud-config\n{}\n"
 LABEL = "cidata"
@@ -23,11 +24,12 @@ _SUFFIX = ".iso"
 
 def seed_files(spec: SeedSpec) -> dict[str, bytes]:
     """The files of the seed by name. Raises DriverError for a value that no guest could take."""
+    script = boothook(spec)
     return {
         "meta-data": _meta_data(spec).encode(),
         "network-config": _network_config(spec).encode(),
-        "user-data": spec.user_data or NEUTRAL_USER_DATA,
-        "vendor-data": boothook(spec).encode(),
+        "user-data": with_boothook(spec.user_data, script) if spec.user_data else NEUTRAL_USER_DATA,
+        "vendor-data": script.encode(),
     }
 
 

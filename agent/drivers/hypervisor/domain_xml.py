@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from agent.core.errors import DriverError
 from agent.core.specs import DiskSpec, DomainSpec, NicSpec
+from agent.drivers.hypervisor.guest_agent import CHANNEL
 from agent.drivers.qemu_user import QemuUser
 
 MANUFACTURER = "Alibaba Cloud"
@@ -171,7 +172,7 @@ def _serial(log: str) -> ET.Element:
 
 def _agent_channel() -> ET.Element:
     element = ET.Element("channel", type="unix")
-    ET.SubElement(element, "target", type="virtio", name="org.qemu.guest_agent.0")
+    ET.SubElement(element, "target", type="virtio", name=CHANNEL)
     return element
 
 

@@ -13,7 +13,7 @@ import libvirt
 from agent.core.errors import DriverError
 from agent.core.specs import Acceleration, DomainInfo, DomainSpec, DomainState, HostCapacity
 from agent.drivers import qemu_user
-from agent.drivers.hypervisor import console, host
+from agent.drivers.hypervisor import console, guest_agent, host
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
 from agent.drivers.hypervisor.domain_xml import domain_xml
 from agent.drivers.hypervisor.events import Watcher
@@ -129,6 +129,24 @@ class LibvirtDriver:
             if domain.isActive():
                 raise DriverError(f"cannot undefine domain {name}: it is active, destroy it first")
             domain.undefineFlags(_UNDEFINE)
+
+    # ------------------------------------------------------------------------------ the guest agent
+
+    def guest_agent_connected(self, name: str) -> bool:
+        self._check(name)
+        with self._pool.connection(f"look for the guest agent of domain {name}") as connection:
+            domain = _lookup(connection, name)
+            return domain is not None and domain.isActive() and guest_agent.is_connected(domain.XMLDesc())
+
+    def set_password(self, name: str, user: str, password_hash: str) -> None:
+        """Raises DriverError if no guest agent answers within some seconds, or it cannot do it."""
+        self._check(name)
+        with self._pool.connection(f"set the password of {user} in domain {name} by its guest agent") as connection:
+            domain = _lookup(connection, name)
+            if domain is None or not domain.isActive():
+                raise DriverError(f"cannot set the password of {user} in domain {name}: it is not active")
+            domain.agentSetResponseTimeout(guest_agent.ANSWER_SECONDS)
+            domain.setUserPassword(user, password_hash, libvirt.VIR_DOMAIN_PASSWORD_ENCRYPTED)
 
     # ------------------------------------------------------------------------------ looking
 

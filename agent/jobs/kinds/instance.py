@@ -87,11 +87,13 @@ def _delete_disks(context: Context) -> None:
         context.drivers.storage.delete_disk(disk_id)
 
 
-def _seed(context: Context) -> None:
+def _seed(context: Context) -> Finish:
+    """Only here, with the guest off: passwords and keys change at a console start and at no other time (SPEC I6)."""
     with context.store.read() as session:
         instance = session.get_one(Instance, context.resource_id)
         spec = translate.seed_spec(context.config, session, instance)
     context.drivers.seeds.write_seed(spec)
+    return _set(context, seeded_keys=list(spec.public_keys))
 
 
 def _delete_seed(context: Context) -> None:

@@ -13,6 +13,7 @@ from agent.core.specs import SeedSpec
 from agent.drivers.guest.boothook import boothook, operation_id
 
 HASH = "$6$saltsaltsaltsalt$" + "x" * 86
+OUR_HASH = "$6$ecs.saltsaltsalt$" + "z" * 86
 OTHER_HASH = "$6$saltsaltsaltsalt$" + "y" * 86
 ONE = "ssh-ed25519 AAAAone one@example"
 HOSTILE = 'ssh-rsa AAAAtwo o\'brien; $(touch /hacked) `touch /hacked` "x" \\n %s'
@@ -130,6 +131,23 @@ def test_a_password_set_inside_survives_a_change_of_keys(guest: Guest) -> None:
     guest.shadow.write_text(guest.shadow.read_text().replace("root:*", f"root:{OTHER_HASH}"))
     guest.boot(replace(SPEC, public_keys=()))
     assert guest.password("root") == OTHER_HASH
+
+
+def test_a_password_of_ours_ends_with_its_operation(guest: Guest) -> None:
+    guest.boot(replace(SPEC, public_keys=(), password_hash=OUR_HASH))
+    guest.boot(SPEC)
+    assert guest.password("root") == "*"
+    guest.boot(replace(SPEC, public_keys=()))
+    assert guest.password("root") == "*"
+    assert guest.sshd.read_text() == "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+    guest.boot(replace(SPEC, public_keys=(), password_hash=OUR_HASH))
+    assert guest.password("root") == OUR_HASH
+
+
+def test_a_guest_without_a_shadow_file(guest: Guest) -> None:
+    guest.shadow.unlink()
+    guest.boot(SPEC)
+    assert guest.keys.read_text() == block(ONE)
 
 
 def test_a_reset_password(guest: Guest) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from agent.core.errors import DriverError
-from agent.drivers.guest.password import hash_password, is_hash
+from agent.drivers.guest.password import OUR_SALT, hash_password, is_hash
 
 
 @pytest.mark.parametrize("plain", ["Abc12345", "()`~!@#$%^&*-_+=|{}[]:;'<>,.?/\\aA1", " lead and trail "])
@@ -21,6 +21,10 @@ def test_what_crypt_would_say(plain: str) -> None:
 
 def test_salted() -> None:
     assert hash_password("Abc12345") != hash_password("Abc12345")
+
+
+def test_ours_can_be_told_from_others() -> None:
+    assert hash_password("Abc12345").split("$")[2].startswith(OUR_SALT)
 
 
 @pytest.mark.parametrize("plain", ["", "two\nlines", "nul\0", "bell\a"])

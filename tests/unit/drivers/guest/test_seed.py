@@ -10,6 +10,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import SeedSpec
 from agent.drivers import qemu_user
 from agent.drivers.guest.seed import NEUTRAL_USER_DATA, SeedBuilder, seed_files
+from agent.drivers.guest.user_data import with_boothook
 from tests.support import golden
 from tests.support.small_disk import small_disk
 
@@ -32,6 +33,13 @@ def test_golden(name: str, spec: SeedSpec, file: str) -> None:
 def test_user_data_is_the_users() -> None:
     assert seed_files(FULL)["user-data"] == FULL.user_data
     assert seed_files(PLAIN)["user-data"] == NEUTRAL_USER_DATA
+
+
+def test_configuration_travels_with_the_boothook() -> None:
+    spec = replace(PLAIN, user_data=b"#cloud-config\nvendor_data: {enabled: false}\n")
+    files = seed_files(spec)
+    assert files["user-data"] == with_boothook(spec.user_data, files["vendor-data"].decode())
+    assert files["user-data"] != spec.user_data
 
 
 @pytest.mark.parametrize("host_name", ['a"\nb', "a\0", "a\x7f", "\u2028"])
