@@ -40,7 +40,7 @@ class ListRolesParams(MarkedPages):
     tag: list[Tag] = []
 
 
-@action("CreateRole", version=RAM, params=CreateRoleParams, resource="role/*", access="write")
+@action("CreateRole", version=RAM, params=CreateRoleParams, resource="role/{role_name}", access="write")
 def create_role(call: Call, p: CreateRoleParams) -> dict[str, Any]:
     refuse("CreateRole", AllowConsoleLogin=p.allow_console_login, **{"Tag.1": p.tag})
     role = service.create(

@@ -25,7 +25,8 @@ class Sealer:
 
     def seal_claims(self, kind: str, claims: dict[str, Any]) -> str:
         """A token that its holder can neither read nor change; of letters, digits, `-`, `_` and `=`."""
-        return self.seal(json.dumps({"kind": kind, "claims": claims}, separators=(",", ":"))).decode()
+        content = json.dumps({"kind": kind, "claims": claims}, separators=(",", ":"), ensure_ascii=False)
+        return self.seal(content).decode()
 
     def open_claims(self, kind: str, token: str) -> dict[str, Any] | None:
         """What such a token says; None for anything else, a token of another kind included."""

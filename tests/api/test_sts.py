@@ -16,7 +16,8 @@ from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 from darabonba.exceptions import DaraException
 
-from agent.api.edge.registry import RAM, STS
+from agent.api.edge.registry import HOST, RAM, STS
+from agent.api.edge.server import MAX_HEADER
 from agent.core.errors import ApiError
 from agent.core.identity import Identity
 from agent.policy import trust
@@ -92,6 +93,23 @@ def test_a_policy_of_the_session_only_narrows(cloud: Cloud, reader: str) -> None
     assert may(cloud, identity, "DescribeVpcs")
     assert not may(cloud, identity, "DescribeInstances")
     assert not may(cloud, identity, "StartInstance", {"InstanceId": "i-one"})
+
+
+def test_full_access_to_ecs_is_not_to_the_host(cloud: Cloud) -> None:
+    cloud.add_role("operator", "AliyunECSFullAccess")
+    operator = cloud.assumed("operator")
+    assert may(cloud, operator, "DescribeInstances")
+    for action, params in (("StopHostInstances", {}), ("BuildImage", {"ImageId": "tiny_x64"})):
+        with pytest.raises(ApiError) as caught:
+            cloud.call(action, params, version=HOST, identity=operator)
+        assert caught.value.code == "Forbidden.RAM"
+
+
+def test_the_longest_policy_of_a_session_fits_a_header(cloud: Cloud, reader: str) -> None:
+    text = json.dumps({"Version": "1", "Statement": [START_ONE | {"Sid": ""}]}, ensure_ascii=False)
+    longest = text.replace('"Sid": ""', f'"Sid": "{chr(0x1F600) * (2048 - len(text))}"')
+    assert len(longest) == 2048
+    assert len(assume(cloud, reader, Policy=longest)["Credentials"]["SecurityToken"]) < MAX_HEADER
 
 
 def test_the_conditions_see_the_request(cloud: Cloud) -> None:
