@@ -13,6 +13,7 @@ from ecsctl.errors import Unreachable
 REMOTE_COMMAND = "ecsctl dial-stdio"
 _GLOBAL_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 _CHUNK = 65536
+_GONE = (OSError, EOFError, paramiko.SSHException)  # what a channel raises whose connection has ended
 
 
 class SshTransport:
@@ -81,7 +82,7 @@ class SshTransport:
             said = channel.makefile_stderr("rb").read().decode(errors="replace").strip()
             if status:
                 self.failure = f"`{REMOTE_COMMAND}` on the host ended with {status}: {said or 'no message'}"
-        except OSError as error:
+        except _GONE as error:
             self.failure = self.failure or str(error)
         finally:
             _shut(far, socket.SHUT_WR)
@@ -94,7 +95,7 @@ def _upward(far: socket.socket, channel: paramiko.Channel) -> None:
         while data := far.recv(_CHUNK):
             channel.sendall(data)
         channel.shutdown_write()
-    except OSError:
+    except _GONE:
         _shut(far, socket.SHUT_RD)
 
 

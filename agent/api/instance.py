@@ -24,7 +24,7 @@ from agent.api.instance_params import (
 )
 from agent.api.instance_role import require_pass_role
 from agent.core.clock import iso_seconds
-from agent.services import console, instance_change, instance_query, login
+from agent.services import console, instance_change, instance_login, instance_query
 from agent.services import instance as service
 from agent.store.schema import Instance
 
@@ -127,9 +127,9 @@ def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
 def reset_instance_passwords(call: Call, p: ResetPasswordsParams) -> dict[str, Any]:
     """What the public API lacks: several instances at once, all or none (SPEC I6); with Now also at once."""
     if not p.now:
-        login.reset_passwords(caller(call), p.instance_id, p.password)
+        instance_login.reset_passwords(caller(call), p.instance_id, p.password)
         return {"JobIds": {"JobId": []}}
-    jobs = login.reset_passwords_now(caller(call), p.instance_id, p.password)
+    jobs = instance_login.reset_passwords_now(caller(call), p.instance_id, p.password)
     call.after_commit(call.services.runner.wake)
     return {"JobIds": {"JobId": jobs}}
 

@@ -12,8 +12,8 @@ from agent.api.edge.paging import NumberedPagesOf50
 from agent.api.edge.params import ErrorCode, JsonList, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_minutes
+from agent.services import instance_login, tag
 from agent.services import key_pair as service
-from agent.services import login, tag
 from agent.store.schema import KeyPair
 
 _IGNORED = ("ResourceGroupId",)
@@ -116,15 +116,15 @@ def delete_key_pairs(call: Call, p: DeleteKeyPairsParams) -> dict[str, Any]:
 
 @action("AttachKeyPair", version=ECS, params=BindingParams, resource=_BINDING, access="write")
 def attach_key_pair(call: Call, p: BindingParams) -> dict[str, Any]:
-    return _results(p, login.attach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
+    return _results(p, instance_login.attach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
 
 
 @action("DetachKeyPair", version=ECS, params=BindingParams, resource=_BINDING, access="write")
 def detach_key_pair(call: Call, p: BindingParams) -> dict[str, Any]:
-    return _results(p, login.detach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
+    return _results(p, instance_login.detach_key_pair(caller(call), p.key_pair_name, p.instance_ids))
 
 
-def _results(p: BindingParams, outcomes: list[login.Outcome]) -> dict[str, Any]:
+def _results(p: BindingParams, outcomes: list[instance_login.Outcome]) -> dict[str, Any]:
     """Numbers and truth values are strings here, as the public SDKs expect them."""
     results = [
         {

@@ -1,6 +1,6 @@
 """Key pairs (SPEC K1, K2, K4). Only public keys are kept; a private key exists in one answer.
 
-Binding them to instances is in services/login.py.
+Binding them to instances is in services/instance_login.py.
 """
 
 from __future__ import annotations

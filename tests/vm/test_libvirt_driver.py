@@ -180,6 +180,17 @@ def test_a_killed_qemu_is_a_crash(host: Host, spec: DomainSpec) -> None:
     assert host.wait_until_off(spec).reason == "crashed"
 
 
+def test_without_a_guest_agent_no_password_is_set(host: Host, spec: DomainSpec) -> None:
+    assert not host.driver.guest_agent_connected(spec.name)
+    with pytest.raises(DriverError, match="it is not active"):
+        host.driver.set_password(spec.name, "root", "$6$salt$hash")
+    host.driver.start_paused(spec)
+    assert not host.driver.guest_agent_connected(spec.name)
+    with pytest.raises(DriverError, match="agent") as caught:
+        host.driver.set_password(spec.name, "root", "$6$salt$hash")
+    assert "$6$" not in str(caught.value)
+
+
 def test_two_guests_share_an_image(host: Host, spec: DomainSpec) -> None:
     image = host.storage.image_path("tiny_x64")
     files = (image, spec.disks[0].path, spec.seed)
