@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import cli_answers as recorded
-from tests.support.cli_peer import Peer, listing
+from tests.support.cli_peer import Peer, error, listing
 
 ACCOUNT = "1000000000000001"
 OWNER = {"AccountId": ACCOUNT, "Arn": f"acs:ram::{ACCOUNT}:root", "IdentityType": "Account", "PrincipalId": ACCOUNT}
@@ -89,6 +89,11 @@ def test_an_assumed_role_is_lines_for_a_shell(ecsctl: Any, ram: Peer) -> None:
     assert (sent["DurationSeconds"], sent["RoleSessionName"]) == ("900", "me")
     ecsctl("role", "assume", "acs:ram::2:role/theirs")
     assert ram.parameters("AssumeRole")["RoleArn"] == "acs:ram::2:role/theirs"
+
+
+def test_expired_credentials_are_told_with_advice(ecsctl: Any, ram: Peer) -> None:
+    ram.answers["GetCallerIdentity"] = error(400, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
+    assert "assume the role again" in ecsctl("caller", status=4).stderr
 
 
 def test_policies(ecsctl: Any, ram: Peer) -> None:
