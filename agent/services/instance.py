@@ -13,10 +13,12 @@ from agent.core.errors import IncorrectInstanceStatus, InvalidParameter, Missing
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
-from agent.services import capacity, quota, security_group, tag, vswitch
+from agent.services import capacity, metadata_options, quota, security_group, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
+from agent.services import role as roles
 from agent.services.context import Caller
+from agent.services.metadata_options import Options
 from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
@@ -55,6 +57,8 @@ class Request:
     user_data: bytes = b""
     deletion_protection: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    ram_role_name: str = ""
+    metadata_options: Options = field(default_factory=Options)
     amount: int = 1
 
 
@@ -118,6 +122,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
     groups = _groups(caller, request, network)
     if request.key_pair_name:
         key_pairs.get_usable(caller, request.key_pair_name)
+    if request.ram_role_name:
+        roles.usable_by_ecs(caller, request.ram_role_name)
     _check_quotas(caller, request.amount)
     if type_.gpu_amount:
         raise NoStock(f'The instance type "{type_.id}" needs a GPU ({type_.gpu_spec}); this host has none to give.')
@@ -259,10 +265,12 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
         password_hash=plan.password_hash,
         user_data=request.user_data,
         deletion_protection=request.deletion_protection,
+        ram_role_name=request.ram_role_name or None,
         status=states.PENDING,
         power="on" if start else "off",
         created_at=now,
     )
+    metadata_options.put(instance, request.metadata_options)
     session.add(instance)
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)

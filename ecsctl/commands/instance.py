@@ -22,6 +22,12 @@ _COMMANDS = {
     "wait": (f"{_HERE}.instance_wait", "wait", "Wait until an instance runs, is stopped or answers SSH."),
     "diagnose": (f"{_HERE}.instance_wait", "diagnose", "Say where an instance hangs."),
     "console-output": (f"{_HERE}.instance_wait", "console_output", "Print the last output of the serial console."),
+    "role": (f"{_HERE}.instance_role", "role", "The RAM role of instances."),
+    "metadata-options": (
+        f"{_HERE}.instance_role",
+        "metadata_options",
+        "Show or change how the metadata service answers.",
+    ),
     "ssh": (f"{_HERE}.instance_login", "ssh", "Log in, or run a command, through the agent."),
     "cp": (f"{_HERE}.instance_login", "cp", "Copy files from and to an instance."),
     "dial": (f"{_HERE}.instance_login", "dial", ""),
