@@ -11,14 +11,18 @@ import sys
 import threading
 from pathlib import Path
 
+from agent.api import certificate
 from agent.api.edge.audit import AuditLog
 from agent.api.edge.authenticate import Authenticator
+from agent.api.edge.authorize import ByPolicies
 from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.endpoint import Endpoint
 from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.tunnel import Tunnels, TunnelTable
+from agent.api.metadata.answer import Answers
+from agent.api.metadata.live import LiveItems
 from agent.api.metadata.service import MetadataService
 from agent.api.stored import StoredTokens
 from agent.api.web.access import PageAccess
@@ -39,8 +43,10 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, default_network, metadata, quota
+from agent.services import account, default_network, metadata, policy, quota
 from agent.services.context import Caller, Services
+from agent.services.identity import IdentityKey
+from agent.services.instance_credentials import RoleCredentials, Tokens
 from agent.services.serial import SerialConsoles, SerialLines
 from agent.services.terminal import Terminals
 from agent.store.secrets import Sealer
@@ -65,6 +71,7 @@ class Agent:
         quota.check_names(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
+        self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)
         self.drivers = drivers_of(config)
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
@@ -83,6 +90,7 @@ class Agent:
             clock=self.clock,
             store=self.store,
             sealer=self.sealer,
+            identity=self.identity,
             runner=self.runner,
             hypervisor=self.drivers.hypervisor,
             network=self.drivers.network,
@@ -100,9 +108,15 @@ class Agent:
 
         config, tunnels = self.config, Tunnels(self.tickets)
         dispatcher = Dispatcher(
-            REGISTRY, self.store, self.services, StoredTokens(), region_id=config.region_id, clock=self.clock
+            REGISTRY,
+            self.store,
+            self.services,
+            StoredTokens(),
+            authorizer=ByPolicies(policy.decide),
+            region_id=config.region_id,
+            clock=self.clock,
         )
-        credentials = account.AccessKeys(self.store, self.sealer)
+        credentials = account.AccessKeys(self.store, self.sealer, self.clock)
         authenticator = Authenticator(credentials, config.socket_group, self.clock)
         doors = Doors(
             socket=config.socket,
@@ -118,12 +132,20 @@ class Agent:
         vnc = VncRoutes(self.page_access, terminals, endpoint, self.clock)
         lines = SerialLines(config, self.drivers.hypervisor, self.services.consoles)
         serial = SerialRoutes(self.page_access, terminals, lines, endpoint, config.xterm_dir)
-        routes = [tunnels.route, *pages.routes, *vnc.routes, *serial.routes]
-        return Server(endpoint, doors, routes, [tunnels.close, vnc.close, serial.close])
+        routes = [*pages.routes, *vnc.routes, *serial.routes]
+        return Server(
+            endpoint,
+            doors,
+            [tunnels.route, certificate.route(self.identity), *routes],
+            [tunnels.close, vnc.close, serial.close],
+        )
 
     def _metadata(self) -> MetadataService:
         resolvers = guest_resolvers(self.config.uplink, self.config.dns)
-        return MetadataService(self.drivers.network, metadata.Instances(self.store, self.config, resolvers).at)
+        instances = metadata.Instances(self.store, self.config, resolvers)
+        live = LiveItems(RoleCredentials(self.store, self.sealer, self.clock), self.identity)
+        answers = Answers(instances.at, live, Tokens(self.sealer, self.clock))
+        return MetadataService(self.drivers.network, answers)
 
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
@@ -141,7 +163,8 @@ class Agent:
         self.reconciler.start()
 
     def _warm_up(self) -> None:
-        """Probing KVM, and libvirt's look at QEMU, take seconds: better now than in the first call or boot."""
+        """Probing KVM, libvirt's look at QEMU and making a key take seconds: better now than in the first call."""
+        self.identity.certificate()
         self.drivers.hypervisor.acceleration()
         try:
             self.drivers.hypervisor.version()

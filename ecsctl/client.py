@@ -130,6 +130,8 @@ class Client:
         headers = signature.headers(action, version, self.transport.host, body)
         key_id, secret = self.settings.access_key_id, self.settings.access_key_secret
         if key_id and secret:
+            if self.settings.security_token:
+                headers["x-acs-security-token"] = self.settings.security_token
             headers["Authorization"] = signature.authorization(headers, key_id, secret)
         elif not self.transport.peer_known:
             raise CredentialsMissing(

@@ -39,6 +39,7 @@ _ENVIRONMENT = {
     "access_key_id": "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "access_key_secret": "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
 }
+SECURITY_TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -157,6 +158,7 @@ class Settings:
     region: str = ""
     access_key_id: str = ""
     access_key_secret: str = ""
+    security_token: str = ""  # of temporary credentials, which are never kept in a profile
     ca: str = ""
     default_key_pair: str = ""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -201,4 +203,5 @@ def resolve(flags: Mapping[str, str | None], file: ConfigFile, environ: Mapping[
         for key in _CREDENTIALS:
             if origins.get(key, "").startswith("in profile"):
                 del values[key], origins[key]
-    return Settings(profile=name, origins=origins, **values)
+    token = environ.get(SECURITY_TOKEN, "") if _ENVIRONMENT["access_key_id"] in origins.get("access_key_id", "") else ""
+    return Settings(profile=name, origins=origins, security_token=token, **values)

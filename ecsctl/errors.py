@@ -10,6 +10,7 @@ _CREDENTIALS = (
     "NoPermission",
     "InvalidAccessKeyId",
     "InvalidSecurityToken",
+    "MissingSecurityToken",
     "SignatureDoesNotMatch",
     "SignatureNonceUsed",
     "IncompleteSignature",
@@ -19,6 +20,8 @@ _CREDENTIALS = (
 
 _HINTS = {
     "InvalidAccessKeyId": "the access key is the one {key_origin}; `ecsctl config show` lists what is in use",
+    "InvalidSecurityToken": "unset the variables ALIBABA_CLOUD_* and assume the role again",
+    "MissingSecurityToken": "set ALIBABA_CLOUD_SECURITY_TOKEN, too",
     "SignatureDoesNotMatch": "the secret is the one {key_origin}; `ecsctl config init` writes a working pair",
     "InvalidTimeStamp": "compare the clocks of this machine and the host",
     "IllegalTimestamp": "compare the clocks of this machine and the host",

@@ -15,6 +15,9 @@ _COMMANDS = {
     "vpc": "Private networks.",
     "vswitch": "Subnets of private networks.",
     "disk": "Disks.",
+    "role": "RAM roles: what programs may do, and who may act as them.",
+    "policy": "RAM policies: what is allowed and what is not.",
+    "caller": "As whom the agent sees you.",
     "tag": "Tags of resources.",
     "region": "Regions.",
     "zone": "Zones of the region.",
@@ -30,8 +33,8 @@ _COMMANDS = {
 _EPILOG = """\b
 NAME and id are the same to every command. Settings: flag, then environment,
 then profile, then default. ECSCTL_ENDPOINT, ECSCTL_REGION, ECSCTL_PROFILE,
-ECSCTL_CA, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET;
-ECSCTL_HOME (default ~/.ecsctl), NO_COLOR, ECSCTL_DEBUG=1.
+ECSCTL_CA, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
+ALIBABA_CLOUD_SECURITY_TOKEN; ECSCTL_HOME (default ~/.ecsctl), NO_COLOR, ECSCTL_DEBUG=1.
 
 \b
 --query takes JMESPath over what -o json prints.

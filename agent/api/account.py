@@ -1,4 +1,4 @@
-"""Access keys (RAM) and who is calling (STS)."""
+"""Access keys (RAM)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from agent.api.caller import caller
 from agent.api.edge.call import Call
 from agent.api.edge.params import Params
-from agent.api.edge.registry import RAM, STS, action
+from agent.api.edge.registry import RAM, action
 from agent.core.clock import iso_seconds
 from agent.services import account as service
 from agent.store.schema import AccessKey
@@ -51,20 +51,6 @@ def update_access_key(call: Call, p: UpdateAccessKeyParams) -> dict[str, Any]:
 def delete_access_key(call: Call, p: AccessKeyParams) -> dict[str, Any]:
     service.delete_access_key(caller(call), p.user_access_key_id, user_name=p.user_name)
     return {}
-
-
-@action("GetCallerIdentity", version=STS, params=Params, resource="*", access="read")
-def get_caller_identity(call: Call, p: Params) -> dict[str, Any]:
-    """The account's owner; other kinds of callers come with users and roles."""
-    account_id = call.account_id
-    return {
-        "AccountId": account_id,
-        "Arn": f"acs:ram::{account_id}:root",
-        "IdentityType": "Account",
-        "PrincipalId": account_id,
-        "UserId": account_id,
-        "RoleId": "",
-    }
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:

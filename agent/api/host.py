@@ -97,7 +97,15 @@ def describe_instance_diagnosis(call: Call, p: InstanceParams) -> dict[str, Any]
     }
 
 
-@action("StopHostInstances", version=HOST, params=StopHostParams, resource="host/*", access="write")
+# Not an action of `ecs:*`: a policy for the account's instances says nothing of the host.
+@action(
+    "StopHostInstances",
+    version=HOST,
+    params=StopHostParams,
+    resource="host/*",
+    access="write",
+    ram="host:StopHostInstances",
+)
 def stop_host_instances(call: Call, p: StopHostParams) -> dict[str, Any]:
     grace = call.services.config.shutdown_grace_seconds if p.grace_seconds is None else p.grace_seconds
     jobs = service.stop_all(caller(call), grace)

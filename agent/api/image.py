@@ -161,7 +161,15 @@ def describe_catalogue(call: Call, p: RegionParams) -> dict[str, Any]:
     return {"Recipes": {"Recipe": recipes}}
 
 
-@action("BuildImage", version=HOST, params=BuildImageParams, resource="image/{image_id}", access="write")
+# Public images are the host's: `ecs:*` is not enough.
+@action(
+    "BuildImage",
+    version=HOST,
+    params=BuildImageParams,
+    resource="image/{image_id}",
+    access="write",
+    ram="host:BuildImage",
+)
 def build_image(call: Call, p: BuildImageParams) -> dict[str, Any]:
     """JobId is empty when the image is built already."""
     job = service.build_image(caller(call), p.image_id, force=p.force)

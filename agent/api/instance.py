@@ -22,8 +22,10 @@ from agent.api.instance_params import (
     changes_of,
     request_of,
 )
+from agent.api.instance_role import require_pass_role
 from agent.services import instance as service
 from agent.services import instance_change, instance_login, instance_query
+from agent.store.schema import Instance
 
 
 @action(
@@ -37,7 +39,7 @@ from agent.services import instance_change, instance_login, instance_query
     ignored=MEANINGLESS,
 )
 def run_instances(call: Call, p: RunParams) -> dict[str, Any]:
-    made = service.create(caller(call), request_of(p), start=True)
+    made = _create(call, p, start=True)
     call.after_commit(call.services.runner.wake)
     return {"InstanceIdSets": {"InstanceIdSet": [i.id for i in made]}, "OrderId": "", "TradePrice": 0.0}
 
@@ -53,9 +55,16 @@ def run_instances(call: Call, p: RunParams) -> dict[str, Any]:
     ignored=MEANINGLESS,
 )
 def create_instance(call: Call, p: CreateParams) -> dict[str, Any]:
-    made = service.create(caller(call), request_of(p), start=False)
+    made = _create(call, p, start=False)
     call.after_commit(call.services.runner.wake)
     return {"InstanceId": made[0].id, "OrderId": "", "TradePrice": 0.0}
+
+
+def _create(call: Call, p: CreateParams, *, start: bool) -> list[Instance]:
+    request = request_of(p)
+    if request.ram_role_name:
+        require_pass_role(call, request.ram_role_name)
+    return service.create(caller(call), request, start=start)
 
 
 @action("DescribeInstances", version=ECS, params=DescribeParams, resource="instance/{instance_ids}", access="read")

@@ -11,9 +11,11 @@ from pydantic import Field
 from agent.api.edge.errors import UnsupportedParameter
 from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
+from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
 from agent.services import instance as service
 from agent.services.instance_change import Changes
+from agent.services.metadata_options import Endpoint, Options, Tokens
 
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
 MEANINGLESS = (
@@ -55,10 +57,13 @@ class CreateParams(RegionParams):
     user_data: str = ""
     deletion_protection: bool = False
     tag: list[Tag] = []
+    ram_role_name: str = ""
+    http_endpoint: Endpoint | None = None
+    http_tokens: Tokens | None = None
+    http_put_response_hop_limit: HopLimit | None = None
     # Parts of the public action that this agent cannot do yet: refused, never misread.
     instance_charge_type: str = "PostPaid"
     internet_max_bandwidth_out: int = 0
-    ram_role_name: str = ""
     data_disk: list[DataDiskParams] = []
 
 
@@ -99,6 +104,8 @@ def request_of(params: CreateParams) -> service.Request:
         user_data=_decoded(params.user_data),
         deletion_protection=params.deletion_protection,
         tags=tuple((tag.key, tag.value or "") for tag in params.tag),
+        ram_role_name=params.ram_role_name,
+        metadata_options=Options(params.http_endpoint, params.http_tokens),
         amount=run.amount if run else 1,
     )
 
@@ -107,7 +114,6 @@ def _refuse_unsupported(params: CreateParams) -> None:
     given = {
         "InstanceChargeType": params.instance_charge_type != "PostPaid" and params.instance_charge_type,
         "InternetMaxBandwidthOut": params.internet_max_bandwidth_out,
-        "RamRoleName": params.ram_role_name,
         "DataDisk.1": params.data_disk,
         "AutoReleaseTime": getattr(params, "auto_release_time", ""),
         "LaunchTemplateId": getattr(params, "launch_template_id", ""),
@@ -115,6 +121,7 @@ def _refuse_unsupported(params: CreateParams) -> None:
     for name, value in given.items():
         if value:
             raise UnsupportedParameter(f'The parameter {name} "{value}" is not supported by this version.')
+    check_hop_limit(params.http_put_response_hop_limit)
 
 
 def _decoded(user_data: str) -> bytes:

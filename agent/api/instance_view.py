@@ -9,6 +9,7 @@ from agent.api.common import ecs_tags
 from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
 from agent.services import tag
+from agent.services.metadata_options import HOP_LIMIT
 from agent.store.schema import Instance
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
@@ -88,7 +89,7 @@ def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dic
         "HpcClusterId": "",
         "ISP": "",
         "RdmaIpAddress": {"IpAddress": []},
-        "MetadataOptions": {"HttpEndpoint": "", "HttpTokens": "", "HttpPutResponseHopLimit": 0},
+        "MetadataOptions": _metadata_options(instance),
         "DedicatedHostAttribute": {"DedicatedHostId": "", "DedicatedHostName": "", "DedicatedHostClusterId": ""},
         "DedicatedInstanceAttribute": {"Affinity": "", "Tenancy": ""},
         "NetworkInterfaces": {"NetworkInterface": [_interface(i) for i in instance.interfaces]},
@@ -99,6 +100,14 @@ def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dic
 def attribute(call: Call, instance: Instance) -> dict[str, Any]:
     """The answer of DescribeInstanceAttribute."""
     return common(call, instance) | {"IoOptimized": "optimized", "StatusReason": instance.status_reason}
+
+
+def _metadata_options(instance: Instance) -> dict[str, Any]:
+    return {
+        "HttpEndpoint": "enabled" if instance.metadata_enabled else "disabled",
+        "HttpTokens": "required" if instance.metadata_token_required else "optional",
+        "HttpPutResponseHopLimit": HOP_LIMIT,
+    }
 
 
 def _interface(interface: Any) -> dict[str, Any]:

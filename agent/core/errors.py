@@ -99,8 +99,29 @@ class AccessKeyDisabled(ApiError):
     code, status = "InvalidAccessKeyId.Inactive", 400
 
 
+class MissingSecurityToken(ApiError):
+    """A temporary access key alone is worth nothing."""
+
+    code, status = "MissingSecurityToken", 400
+
+    def __init__(self) -> None:
+        super().__init__("SecurityToken is mandatory for this action: the access key is a temporary one.")
+
+
+class InvalidSecurityToken(ApiError):
+    """Always give `code`: Malformed, MismatchWithAccessKey or Expired."""
+
+    code, status = "InvalidSecurityToken.Malformed", 400
+
+
 class Forbidden(ApiError):
     code, status = "Forbidden.RAM", 403
+
+
+class NoPermission(ApiError):
+    """A role does not trust who wants to assume it."""
+
+    code, status = "NoPermission", 403
 
 
 # ------------------------------------------------------------------------------ idempotency and dry run
@@ -135,6 +156,12 @@ class Conflict(ApiError):
     """Something is in the way: a state, a dependency, a name already taken. Always give `code`."""
 
     code, status = "InvalidOperation.Conflict", 403
+
+
+class EntityConflict(ApiError):
+    """The same in RAM. Always give `code`."""
+
+    code, status = "EntityAlreadyExists", 409
 
 
 class DependencyViolation(ApiError):

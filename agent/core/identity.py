@@ -1,8 +1,20 @@
-"""Who calls, and what a caller's key is worth."""
+"""Who calls, and what a caller's key is worth.
+
+A session is what temporary credentials are of: a role, assumed under a session's name, perhaps narrowed by a policy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Session:
+    """`policy`: a document that narrows what the role may do; empty: none."""
+
+    role_id: str
+    name: str
+    policy: str = ""
 
 
 @dataclass(frozen=True)
@@ -16,6 +28,7 @@ class Credential:
     principal_name: str = ""
     active: bool = True
     administrator: bool = False
+    session: Session | None = None  # of a role
 
 
 @dataclass(frozen=True)
@@ -30,3 +43,14 @@ class Identity:
     source_ip: str = ""
     secure_transport: bool = False
     unix_uid: int | None = None
+    session: Session | None = None  # of a role
+
+    @property
+    def arn(self) -> str:
+        """As the provider names callers."""
+        who = "root"
+        if self.session:
+            who = f"assumed-role/{self.principal_name}/{self.session.name}"
+        elif self.principal_type != "account":
+            who = f"{self.principal_type}/{self.principal_name}"
+        return f"acs:ram::{self.account_id}:{who}"

@@ -8,9 +8,10 @@ import string
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from agent.core.clock import Clock
+from agent.core.clock import Clock, SystemClock
 from agent.core.errors import InvalidParameter, NotFound
 from agent.core.identity import Credential, Identity
+from agent.services import sts
 from agent.services.context import Caller
 from agent.store.schema import AccessKey, Account
 from agent.store.secrets import Sealer
@@ -75,14 +76,17 @@ def delete_access_key(caller: Caller, access_key_id: str, *, user_name: str | No
 class AccessKeys:
     """What the edge checks signatures against, and whose the unix socket is."""
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
-        self._store, self._sealer = store, sealer
+    def __init__(self, store: Store, sealer: Sealer, clock: Clock | None = None) -> None:
+        self._store, self._sealer, self._clock = store, sealer, clock or SystemClock()
 
     def find(self, access_key_id: str, security_token: str) -> Credential | None:
-        """The key, also when it is switched off; None for an unknown one, and for any with a temporary token."""
+        """The key, also when it is switched off; None for an unknown one. A temporary key comes with its token;
+        raises InvalidSecurityToken, or MissingSecurityToken."""
         with self._store.read() as session:
+            if security_token or access_key_id.startswith(sts.PREFIX):
+                return sts.credential(session, self._sealer, self._clock.now(), access_key_id, security_token)
             key = session.get(AccessKey, access_key_id)
-        if key is None or security_token:
+        if key is None:
             return None
         return Credential(
             access_key_id=key.id,

@@ -14,6 +14,7 @@ from agent.core.clock import Clock
 from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network
+from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 
@@ -53,6 +54,7 @@ class Services:
     clock: Clock
     store: Store
     sealer: Sealer
+    identity: IdentityKey
     runner: Runner
     hypervisor: Hypervisor
     network: Network

@@ -20,10 +20,12 @@ from agent.core.errors import (
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
-from agent.services import capacity, login, quota, security_group, tag, vswitch
+from agent.services import capacity, login, metadata_options, quota, security_group, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
+from agent.services import role as roles
 from agent.services.context import Caller
+from agent.services.metadata_options import Options
 from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
@@ -65,6 +67,8 @@ class Request:
     user_data: bytes = b""
     deletion_protection: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+    ram_role_name: str = ""
+    metadata_options: Options = field(default_factory=Options)
     amount: int = 1
 
 
@@ -128,6 +132,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
     groups = _groups(caller, request, network)
     if request.key_pair_name:
         key_pairs.get_usable(caller, request.key_pair_name)
+    if request.ram_role_name:
+        roles.usable_by_ecs(caller, request.ram_role_name)
     _check_quotas(caller, request.amount)
     if type_.gpu_amount:
         raise NoStock(f'The instance type "{type_.id}" needs a GPU ({type_.gpu_spec}); this host has none to give.')
@@ -286,6 +292,7 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
         virtio=plan.image.virtio,
         user_data=request.user_data,
         deletion_protection=request.deletion_protection,
+        ram_role_name=request.ram_role_name or None,
         status=states.PENDING,
         power="on" if start else "off",
         created_at=now,
@@ -293,6 +300,7 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     # A key pair switches password login off (SPEC K3), so a password given beside it is checked and dropped.
     if request.password and not request.key_pair_name:
         login.set_password(caller, instance, request.password)
+    metadata_options.put(instance, request.metadata_options)
     session.add(instance)
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.addresses import gateway
-from agent.jobs import translate
+from agent.core.ids import body
+from agent.services import instance_credentials
 from agent.store.schema import Instance, NetworkInterface, Vpc
 from agent.store.store import Store
 
@@ -29,8 +30,21 @@ class InterfaceFacts:
 
 
 @dataclass(frozen=True)
+class DiskFacts:
+    """`serial`: as the guest finds the disk in /dev/disk/by-id."""
+
+    serial: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class InstanceFacts:
-    """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest."""
+    """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest.
+
+    `public_keys`: those of the seed that the guest was started with. `enabled` and `token_required`: the options of
+    its metadata service.
+    """
 
     instance_id: str
     name: str
@@ -45,6 +59,10 @@ class InstanceFacts:
     public_keys: tuple[str, ...] = ()
     name_servers: tuple[str, ...] = ()
     user_data: bytes = b""
+    disks: tuple[DiskFacts, ...] = ()
+    role_name: str = ""
+    enabled: bool = True
+    token_required: bool = False
 
 
 class Instances:
@@ -64,21 +82,25 @@ class Instances:
             return self._facts(session, instance) if instance else None
 
     def _facts(self, session: Session, instance: Instance) -> InstanceFacts:
-        seed = translate.seed_spec(self._config, session, instance)
+        role = instance_credentials.role_of(session, instance)
         return InstanceFacts(
             instance_id=instance.id,
             name=instance.name,
-            host_name=seed.host_name,
+            host_name=instance.host_name,
             instance_type=instance.instance_type,
             image_id=instance.image_id,
             serial_number=instance.uuid,
             owner_id=instance.account_id,
-            region_id=seed.region_id,
-            zone_id=seed.zone_id,
+            region_id=self._config.region_id,
+            zone_id=instance.zone_id,
             interfaces=tuple(_interface(session, one) for one in instance.interfaces),
-            public_keys=seed.public_keys,
+            public_keys=tuple(instance.seeded_keys),
             name_servers=self._name_servers,
-            user_data=seed.user_data,
+            user_data=instance.user_data,
+            disks=tuple(DiskFacts(body(disk.id), disk.id, disk.name) for disk in instance.disks),
+            role_name=role.name if role else "",
+            enabled=instance.metadata_enabled,
+            token_required=instance.metadata_token_required,
         )
 
 

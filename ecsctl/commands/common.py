@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ecsctl.errors import UsageFault
+from ecsctl.errors import CliError, UsageFault
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -50,3 +52,13 @@ def tag_filter(tags: dict[str, str | None]) -> list[dict[str, str | None]]:
 def tag_values(texts: Sequence[str]) -> list[dict[str, str | None]]:
     """The Tag.N parameters of something that is created."""
     return [{"Key": key, "Value": value or ""} for key, value in parse_tags(texts).items()]
+
+
+def read_text(path: Path, what: str = "text") -> str:
+    """A file's text, or stdin's for `-`; CliError when it cannot be read, UsageFault when it is no text."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageFault(f"{path} is not {what}") from None

@@ -25,6 +25,12 @@ _COMMANDS = {
     "console": (f"{_HERE}.instance_console", "console", "Attach to the serial console."),
     "rdp": (f"{_HERE}.instance_rdp", "rdp", "Remote desktop of a Windows instance: address, .rdp file, local port."),
     "screenshot": (f"{_HERE}.instance_console", "screenshot", "Write a picture of the screen."),
+    "role": (f"{_HERE}.instance_role", "role", "The RAM role of instances."),
+    "metadata-options": (
+        f"{_HERE}.instance_role",
+        "metadata_options",
+        "Show or change how the metadata service answers.",
+    ),
     "ssh": (f"{_HERE}.instance_login", "ssh", "Log in, or run a command, through the agent."),
     "cp": (f"{_HERE}.instance_login", "cp", "Copy files from and to an instance."),
     "dial": (f"{_HERE}.instance_login", "dial", ""),

@@ -20,6 +20,7 @@ from ecsctl.commands.instance_list import VIEW
 from ecsctl.completion import names, values
 from ecsctl.errors import ApiError, UsageFault
 from ecsctl.output import name_of
+from ecsctl.ram import role_names
 from ecsctl.waiting import describe_ids, state_goal, wait_instances
 
 DEFAULT_IMAGE, DEFAULT_TYPE = "debian_12_x64", "ecs.s1.small"
@@ -61,6 +62,8 @@ _TIMEOUT = 900
 @click.option(
     "--user-data", type=click.Path(path_type=Path), metavar="FILE", help="Script or cloud-config ('-': stdin)."
 )
+@click.option("--role", metavar="NAME", help="RAM role that programs in it act as.", shell_complete=role_names())
+@click.option("--metadata-tokens", type=click.Choice(["optional", "required"]), help="`required`: the hardened mode.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
 @click.option("--amount", type=click.IntRange(1, 100), default=1, show_default=True)
 @click.option("--start/--no-start", default=True, show_default=True)
@@ -96,6 +99,8 @@ def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "Description": given["description"],
         "SystemDisk": disk,
         "UserData": user_data_of(given["user_data"]),
+        "RamRoleName": given["role"],
+        "HttpTokens": given["metadata_tokens"],
         "Tag": tag_values(given["tags"]),
         "ClientToken": given["client_token"] or client_token(),
     }

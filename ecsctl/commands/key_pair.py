@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ import click
 from ecsctl import keys
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import unwrap
-from ecsctl.commands.common import tag_values
+from ecsctl.commands.common import read_text, tag_values
 from ecsctl.commands.instance_change import report_pending
 from ecsctl.commands.key_pair_ppk import check_absent, write_ppk
 from ecsctl.completion import names
@@ -75,10 +74,10 @@ def create(app: App, name: str, out: Path | None, ppk: bool, tags: tuple[str, ..
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
 def import_(app: App, name: str, public_key: Path, private_key: Path | None, tags: tuple[str, ...]) -> None:
     """Import a public key in OpenSSH's format (FILE '-': stdin)."""
-    text = _read(public_key)
+    text = read_text(public_key, "a key in text form")
     if "PRIVATE KEY" in text:
         raise UsageFault(f"{public_key} is a private key: give the public one, mostly {public_key}.pub")
-    private = _read(private_key) if private_key else ""
+    private = read_text(private_key, "a key in text form") if private_key else ""
     answer = app.client.regional("ImportKeyPair", KeyPairName=name, PublicKeyBody=text.strip(), Tag=tag_values(tags))
     if private:
         keys.keep(name, private)
@@ -151,15 +150,6 @@ def _bind(app: App, action: str, pair: str, instances: tuple[str, ...], what: st
     if failed:
         reasons = "; ".join(f"{one['InstanceId']}: {one.get('Code')}: {one.get('Message')}" for one in failed)
         raise CliError(f"{failure}: {reasons}")
-
-
-def _read(path: Path) -> str:
-    try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text()
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageFault(f"{path} is not a key in text form") from None
 
 
 key_pair = LazyGroup(

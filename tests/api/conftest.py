@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from agent.api import certificate
+from agent.api.edge.audit import AuditLog
+from agent.api.edge.authenticate import Authenticator
+from agent.api.edge.authorize import ByPolicies
+from agent.api.edge.dispatch import Dispatcher
+from agent.api.edge.endpoint import Endpoint
+from agent.api.edge.registry import RAM, REGISTRY
+from agent.api.edge.server import Doors, Server
+from agent.api.stored import StoredTokens
+from agent.services import policy
+from agent.services.account import AccessKeys
 from tests.api.live import Edge, build
+from tests.support.cloud import Cloud
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +55,24 @@ def make_edge(loop: asyncio.AbstractEventLoop) -> Iterator[Callable[..., Edge]]:
 @pytest.fixture
 def edge(make_edge: Callable[..., Edge]) -> Edge:
     return make_edge()
+
+
+@pytest.fixture
+def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[str]:
+    """Where the cloud's actions are served over http."""
+    authorizer = ByPolicies(policy.decide)
+    dispatcher = Dispatcher(REGISTRY, cloud.store, cloud.services, StoredTokens(), authorizer)
+    # The cloud's clock decides what is expired, the system's whether a request is of now.
+    authenticator = Authenticator(AccessKeys(cloud.store, cloud.services.sealer, cloud.clock), "")
+    endpoint = Endpoint(dispatcher, authenticator, AuditLog(tmp_path / "log"))
+    doors = Doors(socket=tmp_path / "agent.sock", socket_group="", http="127.0.0.1:0", https="", tls_dir=tmp_path)
+    server = Server(endpoint, doors, [certificate.route(cloud.services.identity)], [])
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+    yield f"127.0.0.1:{server.http_port}"
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> tuple[str, str]:
+    made = cloud.call("CreateAccessKey", version=RAM)["AccessKey"]
+    return made["AccessKeyId"], made["AccessKeySecret"]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,35 +28,8 @@ from aliyunsdkecs.request.v20140526.ModifyInstanceVncPasswdRequest import Modify
 from aliyunsdkecs.request.v20140526.RunInstancesRequest import RunInstancesRequest
 from darabonba.exceptions import DaraException
 
-from agent.api.edge.audit import AuditLog
-from agent.api.edge.authenticate import Authenticator
-from agent.api.edge.dispatch import Dispatcher
-from agent.api.edge.endpoint import Endpoint
-from agent.api.edge.registry import RAM, REGISTRY
-from agent.api.edge.server import Doors, Server
-from agent.api.stored import StoredTokens
-from agent.services.account import AccessKeys
 from agent.store.schema import Instance
 from tests.support.cloud import Cloud
-
-
-@pytest.fixture
-def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[str]:
-    """Where the cloud's actions are served over http."""
-    dispatcher = Dispatcher(REGISTRY, cloud.store, cloud.services, StoredTokens())
-    authenticator = Authenticator(AccessKeys(cloud.store, cloud.services.sealer), "")
-    endpoint = Endpoint(dispatcher, authenticator, AuditLog(tmp_path / "log"))
-    doors = Doors(socket=tmp_path / "agent.sock", socket_group="", http="127.0.0.1:0", https="", tls_dir=tmp_path)
-    server = Server(endpoint, doors, [], [])
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-    yield f"127.0.0.1:{server.http_port}"
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-
-
-@pytest.fixture
-def key(cloud: Cloud) -> tuple[str, str]:
-    made = cloud.call("CreateAccessKey", version=RAM)["AccessKey"]
-    return made["AccessKeyId"], made["AccessKeySecret"]
 
 
 @pytest.fixture

@@ -224,4 +224,4 @@ def test_a_security_token_of_nobody(edge: Edge) -> None:
     client = second_generation(edge, security_token="made-up")
     with pytest.raises(DaraException) as caught:
         client.describe_regions(tea_models.DescribeRegionsRequest())
-    assert caught.value.code == "InvalidAccessKeyId.NotFound"
+    assert caught.value.code == "InvalidSecurityToken.Malformed"

@@ -2,175 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import datetime as dt
-import http.client
-import os
 import re
 import socket
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Coroutine, Iterator
+from typing import cast
 
 import pytest
+from metadata_site import Site, answer_to, answers, ask, connect, running_site
 from vpc_lab import PATIENCE, SILENCE, Guest, Lab, tcp, until
 
-from agent.core import ids
+from agent.api.metadata.answer import Answers
+from agent.api.metadata.limits import Limits
+from agent.api.metadata.service import MetadataService
+from agent.api.metadata.tree import Live
 from agent.core.addresses import METADATA_ADDRESS
-from agent.core.specs import PortSpec, VpcSpec
 from agent.drivers.network import netns
-from agent.store.schema import GroupMembership, Instance, NetworkInterface, VSwitch
-from agent.store.store import Store
-from tests.support.agent import HOST, AgentProcess, running_agent
+from agent.services.instance_credentials import Tokens
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.net
 
-NO_LIBVIRT = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
-
-
-@dataclass
-class Answer:
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-
-def ask(guest: Guest, path: str, method: str = "GET", source: str = "", **headers: str) -> Answer:
-    """One request as the guest makes it; OSError when there is no answer."""
-    connection = http.client.HTTPConnection(METADATA_ADDRESS, 80)
-    connection.sock = connect(guest, source=source)
-    with contextlib.closing(connection):
-        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        return Answer(response.status, response.read(), dict(response.getheaders()))
-
-
-def connect(guest: Guest, source: str = "", timeout: float = PATIENCE) -> socket.socket:
-    sock = guest.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        if source:
-            sock.bind((source, 0))
-        sock.connect((METADATA_ADDRESS, 80))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def answer_to(guest: Guest, request: bytes) -> bytes:
-    """Everything that comes back, until the other side closes, resets, or waits for more."""
-    received = b""
-    with connect(guest) as sock, contextlib.suppress(ConnectionError, TimeoutError):
-        sock.settimeout(3 * SILENCE)
-        sock.sendall(request)
-        while part := sock.recv(65536):
-            received += part
-    return received
-
-
-class Site:
-    """An agent, VPCs made through its API, and guests that it takes for its instances'."""
-
-    def __init__(self, agent: AgentProcess, lab: Lab) -> None:
-        self.agent, self.lab = agent, lab
-        self.store = Store(agent.root / "data/ecs.db")
-        self.ids: dict[str, str] = {}  # instance ids by the guest's tap
-
-    def close(self) -> None:
-        self.store.close()
-
-    def vpc(self) -> str:
-        vpc_id = self.agent.call("CreateVpc", CidrBlock="192.168.0.0/16")["VpcId"]
-        self.agent.call("CreateVSwitch", VpcId=vpc_id, ZoneId="local-a", CidrBlock="192.168.0.0/24")
-        wait_for("the router", lambda: netns.exists(f"{self.lab.prefix}-{vpc_id}"), 20)
-        self.lab.vpcs[vpc_id] = VpcSpec(vpc_id, 0, "192.168.0.0/16", ("192.168.0.253",))
-        return vpc_id
-
-    def guest(self, vpc_id: str, ip: str, user_data: bytes = b"") -> Guest:
-        """Known to the agent like an instance that runs, and wired like one."""
-        group = self.agent.call("CreateSecurityGroup", VpcId=vpc_id)["SecurityGroupId"]
-        port = self._write_rows(self.lab.new_port(ip, vpc_id), group, user_data)
-        # A new rule makes the agent bring the filter up to date, members included.
-        rule = {"IpProtocol": "icmp", "PortRange": "-1/-1", "SourceCidrIp": "10.0.0.0/8"}
-        self.agent.call("AuthorizeSecurityGroup", SecurityGroupId=group, **rule)
-        name = f"{self.lab.prefix}-guest{len(self.lab.guests)}"
-        netns.create(name)
-        guest = Guest(port, (group,), netns.Namespace(name))
-        self.lab.guests.append(guest)
-        guest.ns.run(lambda: self.lab._link(guest))
-        self.lab.driver.wire_port(port)
-        guest.configure()
-        self.ids[port.tap] = port.instance_id
-        return guest
-
-    def _write_rows(self, port: PortSpec, group: str, user_data: bytes) -> PortSpec:
-        now = dt.datetime.now(dt.UTC)
-        with self.store.write() as session:
-            vswitch = session.query(VSwitch).filter_by(vpc_id=port.vpc_id).one()
-            instance_id = ids.new_id("instance")
-            session.add(
-                Instance(
-                    id=instance_id,
-                    account_id=vswitch.account_id,
-                    uuid=instance_id,
-                    name=f"name of {port.host_name}",
-                    host_name=port.host_name,
-                    zone_id="local-a",
-                    instance_type="ecs.t1.small",
-                    vcpus=1,
-                    memory_mib=1024,
-                    image_id="tiny_x64",
-                    os_type="linux",
-                    os_name="Tiny",
-                    user_data=user_data,
-                    status="Stopped",
-                    created_at=now,
-                )
-            )
-            session.flush()
-            interface = NetworkInterface(
-                id=ids.new_id("eni"),
-                account_id=vswitch.account_id,
-                vpc_id=port.vpc_id,
-                vswitch_id=vswitch.id,
-                instance_id=instance_id,
-                mac=port.mac,
-                ip=port.ip,
-                tap=port.tap,
-                created_at=now,
-            )
-            interface.memberships = [GroupMembership(group_id=group, position=0)]
-            session.add(interface)
-        return PortSpec(**(vars(port) | {"instance_id": instance_id}))
-
-    def instance_of(self, guest: Guest) -> bytes:
-        return self.ids[guest.port.tap].encode()
-
-    def history(self, guest: Guest) -> list[str]:
-        found = self.agent.call("DescribeInstanceDiagnosis", HOST, InstanceId=guest.port.instance_id)
-        return [event["What"] for event in found["NetworkEvents"]["NetworkEvent"]]
-
-    def descriptors(self) -> list[str]:
-        """What the agent has open of the network."""
-        assert self.agent.process
-        found = []
-        for link in Path(f"/proc/{self.agent.process.pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                found.append(os.readlink(link))
-        return [what for what in found if what.startswith(("socket:", "net:"))]
-
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with contextlib.ExitStack() as stack:
-        agent = stack.enter_context(running_agent(NO_LIBVIRT))
-        lab = Lab(prefix=agent.prefix)
-        stack.callback(lab.close)
-        stack.callback(agent.stop)
-        yield stack.enter_context(contextlib.closing(Site(agent, lab)))
+    with running_site() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +74,7 @@ def test_listings_unknown_paths_and_methods(one: Guest) -> None:
     assert ask(one, "/latest/meta-data/instance-id", "HEAD").body == b""
     for path in ("/latest/vendor-data", "/latest/nothing", "/nothing", "/latest/%2e%2e/", "/latest/meta-data//"):
         assert ask(one, path).status == 404, path
-    for method, path in (("PUT", "/latest/api/token"), ("POST", "/latest/user-data"), ("DELETE", "/nothing")):
+    for method, path in (("PUT", "/latest/user-data"), ("POST", "/latest/user-data"), ("DELETE", "/nothing")):
         refused = ask(one, path, method)
         assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
 
@@ -247,7 +107,7 @@ def test_each_request_is_in_the_history_of_its_port(site: Site, one: Guest, two:
     # Ports are known to an agent that wired them, or took them over.
     site.agent.kill()
     site.agent.start()
-    wait_for("the service after a restart", lambda: _answers(one), 20)
+    wait_for("the service after a restart", lambda: answers(one), 20)
     ask(two, "/latest/meta-data/")
     ask(two, "/nothing")
     ask(two, "/" + "\u00e4".encode().hex("%").join(("%", "")) + "x" * 300)
@@ -260,13 +120,6 @@ def test_each_request_is_in_the_history_of_its_port(site: Site, one: Guest, two:
     assert len(site.history(two)) <= 50
     assert set(site.history(two)) == {"GET /latest/"}
     assert "GET /nothing 404" not in site.history(one)
-
-
-def _answers(guest: Guest) -> bool:
-    try:
-        return ask(guest, "/latest/").status == 200
-    except ConnectionRefusedError:
-        return False
 
 
 @pytest.mark.parametrize(
@@ -304,18 +157,46 @@ def test_garbage_is_refused_without_a_trace(site: Site, one: Guest, request_byte
     assert "ERROR" not in site.agent.output()[before:]
 
 
-def test_idle_connections_of_a_guest_are_few_and_end(site: Site, one: Guest, two: Guest) -> None:
-    with contextlib.ExitStack() as stack:
+@contextlib.contextmanager
+def serving(lab: Lab, limits: Limits) -> Iterator[None]:
+    """The service alone, with other limits than the product's, in a VPC of the lab; it knows no instance."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def wait_for_end(work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
+    async def make() -> MetadataService:
+        knows_nobody = Answers(lambda vpc_id, ip: None, cast(Live, None), cast(Tokens, None))
+        return MetadataService(lab.driver, knows_nobody, limits)
+
+    service = asyncio.run_coroutine_threadsafe(make(), loop).result(20)
+    try:
+        wait_for_end(service.start())
+        lab.vpc()
+        yield
+    finally:
+        wait_for_end(service.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
+
+
+def test_idle_connections_of_a_guest_are_few_and_end(lab: Lab) -> None:
+    with serving(lab, Limits(connection_seconds=2.0)), contextlib.ExitStack() as stack:
+        one, two = lab.guest("192.168.0.1", "sg-a"), lab.guest("192.168.0.2", "sg-a")
+        wait_for("the service", lambda: answers(one), 20)
         idle = [stack.enter_context(connect(one)) for _ in range(30)]
         for sock in idle:
             sock.setblocking(False)
         until(lambda: sum(_is_open(sock) for sock in idle) == 8, "connections over the limit are reset")
-        assert ask(two, "/latest/").status == 200
+        assert answers(two)
         # Those within it end, too, though each sends a byte now and then.
         kept = [sock for sock in idle if _is_open(sock)]
         kept[0].send(b"GET /latest/ HT")
-        wait_for("the end of idle connections", lambda: not any(map(_is_open, kept)), 40)
-    assert ask(one, "/latest/").status == 200
+        wait_for("the end of idle connections", lambda: not any(map(_is_open, kept)), 20)
+        assert answers(one)
 
 
 def _is_open(sock: socket.socket) -> bool:
@@ -327,14 +208,17 @@ def _is_open(sock: socket.socket) -> bool:
         return False
 
 
-def test_a_guest_that_asks_too_often_waits_and_others_do_not(one: Guest, two: Guest) -> None:
-    start = time.monotonic()
-    for _ in range(160):
-        assert ask(one, "/latest/meta-data/instance-id").status == 200
-    assert time.monotonic() - start > 1.0
-    start = time.monotonic()
-    assert ask(two, "/latest/meta-data/instance-id").status == 200
-    assert time.monotonic() - start < 1.0
+def test_a_guest_that_asks_too_often_waits_and_others_do_not(lab: Lab) -> None:
+    with serving(lab, Limits(burst=10, per_second=50)):
+        one, two = lab.guest("192.168.0.1", "sg-a"), lab.guest("192.168.0.2", "sg-a")
+        wait_for("the service", lambda: answers(one), 20)
+        start = time.monotonic()
+        for _ in range(60):
+            assert answers(one)
+        assert time.monotonic() - start > 0.8
+        start = time.monotonic()
+        assert answers(two)
+        assert time.monotonic() - start < 0.5
 
 
 def _connect_here() -> socket.socket | None:
@@ -372,8 +256,8 @@ def test_an_address_that_is_taken_is_tried_again(site: Site, vpc_a: str, one: Gu
         with router.run(lambda: socket.create_server((METADATA_ADDRESS, 80))):
             site.agent.start()
             wait_for("the warning", lambda: f"no metadata in {vpc_a}" in site.agent.output(), 20)
-            wait_for("the other VPC's service", lambda: _answers(elsewhere), 20)
-        wait_for("the service", lambda: _answers(one), 20)
+            wait_for("the other VPC's service", lambda: answers(elsewhere), 20)
+        wait_for("the service", lambda: answers(one), 20)
     finally:
         router.close()
     assert site.agent.output().count(f"no metadata in {vpc_a}") == 1
@@ -386,5 +270,5 @@ def test_an_agent_that_stops_does_so_at_once_and_cleanly(site: Site, one: Guest)
         assert time.monotonic() - start < 8
         assert idle.recv(1) == b""
     site.agent.start()
-    wait_for("the service after a restart", lambda: _answers(one), 20)
+    wait_for("the service after a restart", lambda: answers(one), 20)
     assert "Traceback" not in site.agent.output()

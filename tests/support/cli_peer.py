@@ -35,6 +35,7 @@ class Peer:
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.versions: dict[str, str] = {}
         self.signed_by: list[str] = []
+        self.tokens: list[str] = []  # security tokens, if they were signed
         self.problems: list[str] = []
         self.tunnel: TunnelHandler = echo
         self.port = 0
@@ -117,6 +118,8 @@ class Peer:
     def _authenticate(self, request: web.Request) -> tuple[int, dict[str, Any]] | None:
         """Signature v3, written after the wire's facts; by unix socket nobody needs one."""
         given = request.headers.get("Authorization")
+        if "x-acs-security-token" in (given or ""):
+            self.tokens.append(request.headers["x-acs-security-token"])
         if given is None:
             local = request.transport is not None and not request.transport.get_extra_info("peername")
             return None if local else error(400, "IncompleteSignature", "there is no Authorization")

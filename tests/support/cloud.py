@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,15 +13,19 @@ from typing import Any, cast
 
 import agent.api.actions
 import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
-from agent.api.edge.registry import ECS, REGISTRY
+from agent.api.edge.authorize import ByPolicies
+from agent.api.edge.registry import ECS, RAM, REGISTRY, STS
 from agent.config import Config
 from agent.core import ids, instance_types
 from agent.core.clock import ManualClock
 from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network
 from agent.core.specs import HostCapacity, Recipe
-from agent.services import account, default_network, vswitch
+from agent.policy.trust import ECS_SERVICE
+from agent.policy.trust import document as trusting
+from agent.services import account, default_network, policy, vswitch
 from agent.services.context import Caller, Services
+from agent.services.identity import IdentityKey
 from agent.services.serial import SerialConsoles
 from agent.store.schema import Account, Disk, Image, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
@@ -135,6 +140,7 @@ class Cloud:
             clock=self.clock,
             store=self.store,
             sealer=Sealer(directory / "host.key"),
+            identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
             hypervisor=hypervisor,
             network=cast(Network, None),
@@ -150,13 +156,57 @@ class Cloud:
             self.account_id = account.ensure_default_account(session, self.clock).id
 
     def call(
-        self, action: str, params: dict[str, object] | None = None, *, version: str = ECS, account_id: str = ""
+        self,
+        action: str,
+        params: dict[str, object] | None = None,
+        *,
+        version: str = ECS,
+        account_id: str = "",
+        identity: Identity | None = None,
     ) -> dict[str, Any]:
         """The answer; raises the ApiError a client would see."""
-        identity = Identity(account_id=account_id or self.account_id, administrator=True)
         return call_action(
-            REGISTRY, self.services, action, params, store=self.store, version=version, identity=identity
+            REGISTRY,
+            self.services,
+            action,
+            params,
+            store=self.store,
+            version=version,
+            identity=identity or Identity(account_id=account_id or self.account_id, administrator=True),
+            authorizer=ByPolicies(policy.decide),
+            clock=self.clock,
         )
+
+    def assumed(self, role_name: str, **params: object) -> Identity:
+        """Who calls with credentials of a session of the role."""
+        arn = f"acs:ram::{self.account_id}:role/{role_name}"
+        made = self.call("AssumeRole", {"RoleArn": arn, "RoleSessionName": "test", **params}, version=STS)
+        given = made["Credentials"]
+        keys = account.AccessKeys(self.store, self.services.sealer, self.clock)
+        found = keys.find(given["AccessKeyId"], given["SecurityToken"])
+        assert found is not None
+        assert found.secret == given["AccessKeySecret"]
+        return Identity(
+            account_id=found.account_id,
+            principal_type=found.principal_type,
+            principal_name=found.principal_name,
+            access_key_id=found.access_key_id,
+            source_ip="127.0.0.1",
+            session=found.session,
+        )
+
+    def add_role(self, name: str, *policies: dict[str, Any] | str, trust: str = "") -> None:
+        """A role that ECS and the account may assume, with system policies (by name) and own statements."""
+        root = f"RAM:acs:ram::{self.account_id}:root"
+        document = trust or trusting([ECS_SERVICE, root])
+        self.call("CreateRole", {"RoleName": name, "AssumeRolePolicyDocument": document}, version=RAM)
+        for number, one in enumerate(policies):
+            policy_name, policy_type = (one, "System") if isinstance(one, str) else (f"{name}-{number}", "Custom")
+            if isinstance(one, dict):
+                text = json.dumps({"Version": "1", "Statement": [one]})
+                self.call("CreatePolicy", {"PolicyName": policy_name, "PolicyDocument": text}, version=RAM)
+            attached = {"PolicyType": policy_type, "PolicyName": policy_name, "RoleName": name}
+            self.call("AttachPolicyToRole", attached, version=RAM)
 
     @contextmanager
     def caller(self, account_id: str = "") -> Iterator[Caller]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agent.api.edge.authorize import AdministratorsOnly, Authorizer
+from agent.api.edge.authorize import Authorizer, ByPolicies
 from agent.api.edge.call import UnitOfWork, new_request_id
 from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.registry import ECS, Registry
@@ -41,7 +41,7 @@ def call_action(
         unit_of_work=store,
         services=services,
         tokens=StoredTokens(),
-        authorizer=authorizer or AdministratorsOnly(),
+        authorizer=authorizer or ByPolicies(),
         region_id=region_id,
         clock=clock or SystemClock(),
     )

@@ -187,6 +187,8 @@ def read_png(data: bytes) -> tuple[int, int, list[bytes]]:
 def browser() -> Iterator[BrowserContext]:
     with chromium() as context:
         yield context
+        for number, page in enumerate(context.pages):
+            keep(page, f"serial-console-at-the-end-{number}")
 
 
 def open_page(agent: AgentProcess, browser: BrowserContext, guest: str) -> Page:
@@ -214,13 +216,14 @@ def test_in_the_browser(agent: AgentProcess, browser: BrowserContext, attach: At
     page.set_viewport_size({"width": 900, "height": 500})
     size = page.locator("#hint")
     expect(size).not_to_have_text("")
-    rows, columns = (word for word in size.inner_text().split() if word.isdigit())
     page.click("#size")
     page.click("#paste")
     page.fill("#paste-text", "stty size\necho pas''ted")
     page.click("#type")
     page.keyboard.press("Enter")
-    wait_for("the window's size in the guest", lambda: f"{rows} {columns}" in shown(page) and "pasted" in shown(page))
+    wait_for("what was pasted", lambda: "\npasted" in shown(page))
+    rows, columns = (word for word in size.inner_text().split() if word.isdigit())
+    assert f"\n{rows} {columns}\n" in shown(page)
     keep(page, "serial-console")
 
     second = open_page(agent, browser, guest)

@@ -28,7 +28,9 @@ import pytest
 import agent.api.actions  # noqa: F401  (declares every action)
 from agent.api.edge.registry import ECS, REGISTRY, Action
 from agent.core.ids import random_word
-from tests.support.agent import HOST, REPOSITORY, AgentProcess, CallFailed
+from agent.policy import trust
+from ecsctl import signature
+from tests.support.agent import HOST, RAM, REPOSITORY, STS, AgentProcess, CallFailed
 from tests.support.leaks import Processes, Secret, leaks_in_files, others_can_read, watched_processes
 from tests.support.libvirtd import PrivateLibvirt
 
@@ -57,6 +59,18 @@ class Scene:
     def refused(self, action: str, version: str = ECS, **params: Any) -> None:
         with pytest.raises(CallFailed):
             self.call(action, version, **params)
+
+    def signed(self, action: str, version: str, credentials: dict[str, str]) -> str:
+        """A call with temporary credentials: the code of its error, or nothing."""
+        headers = signature.headers(action, version, "localhost", b"")
+        headers["x-acs-security-token"] = credentials["SecurityToken"]
+        key, secret = credentials["AccessKeyId"], credentials["AccessKeySecret"]
+        headers["Authorization"] = signature.authorization(headers, key, secret)
+        with contextlib.closing(self.agent.connect()) as connection:
+            connection.request("POST", "/", b"", headers)
+            answer = connection.getresponse().read().decode()
+        self.answers.append((action, answer))
+        return str(json.loads(answer).get("Code", ""))
 
     def ecsctl(self, *arguments: str, stdin: str = "") -> None:
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("ECSCTL_", "ALIBABA_CLOUD_"))}
@@ -187,9 +201,33 @@ def _ask_page(scene: Scene, url: str, body: dict[str, str], session: str = "") -
     return answer
 
 
-def host_key(scene: Scene) -> list[Secret]:
-    """What secrets at rest are sealed with."""
-    return [Secret("host's key", (scene.agent.root / "data/host.key").read_text().strip(), kept=True)]
+def temporary_credentials(scene: Scene) -> list[Secret]:
+    """Handed out by AssumeRole, used well and not so well, and nowhere kept."""
+    account = scene.call("GetCallerIdentity", STS)["AccountId"]
+    trusting = trust.document([f"RAM:acs:ram::{account}:root"])
+    scene.call("CreateRole", RAM, RoleName="secret-test", AssumeRolePolicyDocument=trusting)
+    arn = f"acs:ram::{account}:role/secret-test"
+    given = scene.call("AssumeRole", STS, RoleArn=arn, RoleSessionName="test")["Credentials"]
+    assert scene.signed("GetCallerIdentity", STS, given) == ""
+    assert scene.signed("ListRoles", RAM, given) == "Forbidden.RAM"
+    mismatch = scene.signed("GetCallerIdentity", STS, given | {"AccessKeyId": "STS.other"})
+    assert mismatch == "InvalidSecurityToken.MismatchWithAccessKey"
+    scene.call("DeleteRole", RAM, RoleName="secret-test")
+    assert scene.signed("GetCallerIdentity", STS, given) == "InvalidSecurityToken.Expired"
+    told = frozenset({"AssumeRole"})
+    return [
+        Secret("temporary key's secret", given["AccessKeySecret"], told),
+        Secret("security token", given["SecurityToken"], told),
+    ]
+
+
+def host_keys(scene: Scene) -> list[Secret]:
+    """What secrets at rest are sealed with, and what identity documents are signed with."""
+    signing = (scene.agent.root / "data/identity.pem").read_text().splitlines()[15]  # of the private exponent
+    return [
+        Secret("host's key", (scene.agent.root / "data/host.key").read_text().strip(), kept=True),
+        Secret("identity's key", signing, kept=True),
+    ]
 
 
 FLOWS: tuple[Callable[[Scene], list[Secret]], ...] = (
@@ -198,7 +236,8 @@ FLOWS: tuple[Callable[[Scene], list[Secret]], ...] = (
     access_key,
     user_data,
     management_terminal,
-    host_key,
+    temporary_credentials,
+    host_keys,
 )
 
 

@@ -61,7 +61,7 @@ class AuditLog:
             "time": self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "request_id": request_id,
             "account": identity.account_id if identity else "",
-            "principal": f"{identity.principal_type}/{identity.principal_name}" if identity else "",
+            "principal": _principal(identity),
             "access_key_id": identity.access_key_id if identity else claimed_key[:128],
             "source": source,
             "action": action,
@@ -78,3 +78,11 @@ class AuditLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _principal(identity: Identity | None) -> str:
+    """`role/<name>/<session>` tells whose temporary key it was: for an instance's, the session is its id."""
+    if identity is None:
+        return ""
+    session = f"/{identity.session.name}" if identity.session else ""
+    return f"{identity.principal_type}/{identity.principal_name}{session}"

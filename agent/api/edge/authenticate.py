@@ -113,6 +113,7 @@ class Authenticator:
             source_ip=request.peer.address,
             secure_transport=request.peer.secure,
             unix_uid=request.peer.uid,
+            session=credential.session,
         )
 
     def _check_nonce(self, claim: _Claim, expires: dt.datetime, now: dt.datetime) -> None:

@@ -1,28 +1,61 @@
-"""Whether a call is allowed. Policies (SPEC section 9) plug in here as another Authorizer."""
+"""Whether a call is allowed (SPEC R3): owners may do everything in their account, others what their policies say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from agent.api.edge.call import Call
+from agent.api.edge.call import Authorizer, Call
+from agent.core.clock import iso_seconds
 from agent.core.errors import Forbidden
+from agent.core.identity import Identity
+from agent.policy import conditions
+from agent.policy.evaluate import Decision, Verdict
+from agent.policy.model import Request
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = ["Authorizer", "ByPolicies"]
+
+# Everybody may know who he is.
+OPEN = frozenset({"sts:GetCallerIdentity"})
+
+Decide = Callable[["Session", Identity, Request], Decision]
 
 
-class Authorizer(Protocol):
-    def check(self, call: Call, ram_action: str, resources: Sequence[str]) -> None:
-        """Return if `call.identity` may do `ram_action` to every one of `resources` (ARNs); else raise Forbidden."""
-        ...
+def no_policies(session: Session, identity: Identity, request: Request) -> Decision:
+    """For a place without policies: only owners and administrators may do anything."""
+    return Decision(Verdict.NOT_ALLOWED)
 
 
-class AdministratorsOnly:
-    """Owners and administrators of an account may do everything in it, everyone else nothing."""
+class ByPolicies:
+    """Besides owners and administrators, those whose policies allow it. `decide` knows their policies."""
+
+    def __init__(self, decide: Decide = no_policies) -> None:
+        self._decide = decide
 
     def check(self, call: Call, ram_action: str, resources: Sequence[str]) -> None:
         identity = call.identity
-        if identity.principal_type == "account" or identity.administrator:
+        if identity.principal_type == "account" or identity.administrator or ram_action in OPEN:
             return
-        raise Forbidden(
-            f"User not authorized to operate on the specified resource: {identity.principal_type} "
-            f'"{identity.principal_name}" may not {ram_action} on {", ".join(resources) or "*"}.'
-        )
+        context = context_of(call)
+        for resource in resources or ["*"]:
+            decision = self._decide(call.session, identity, Request(ram_action, resource, context))
+            if not decision.allowed:
+                raise Forbidden(
+                    f"User not authorized to operate on the specified resource: {identity.arn} may not {ram_action} "
+                    f"on {resource}: {decision.reason}."
+                )
+
+
+def context_of(call: Call) -> dict[str, str]:
+    """The keys of conditions. The address is that of the connection: what a proxy says of others is not believed."""
+    identity = call.identity
+    context = {
+        conditions.CURRENT_TIME: iso_seconds(call.clock.now()),
+        conditions.SECURE_TRANSPORT: "true" if identity.secure_transport else "false",
+    }
+    if identity.source_ip:
+        context[conditions.SOURCE_IP] = identity.source_ip
+    return context

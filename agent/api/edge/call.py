@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +31,12 @@ class UnitOfWork(Protocol):
     def write(self) -> AbstractContextManager[Session]: ...
 
 
+class Authorizer(Protocol):
+    def check(self, call: Call, ram_action: str, resources: Sequence[str]) -> None:
+        """Return if `call.identity` may do `ram_action` to every one of `resources` (ARNs); else raise Forbidden."""
+        ...
+
+
 @dataclass
 class Call:
     """What a handler gets besides its parameters.
@@ -45,6 +51,7 @@ class Call:
     identity: Identity
     services: Any
     unit_of_work: UnitOfWork
+    authorizer: Authorizer
     region_id: str = "local"
     host: str = ""  # the Host header: how the caller reached the agent
     product: str = "ecs"  # how the action's product is called in RAM
@@ -77,6 +84,10 @@ class Call:
             return resource
         region = "*" if self.product == "ram" else self.region_id
         return f"acs:{self.product}:{region}:{self.account_id}:{resource}"
+
+    def require(self, ram_action: str, *resources: str) -> None:
+        """Raise Forbidden unless the caller has this permission, too: for what only some uses of an action need."""
+        self.authorizer.check(self, ram_action, resources)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

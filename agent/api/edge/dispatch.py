@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.api.edge import idempotency, params
-from agent.api.edge.authorize import AdministratorsOnly, Authorizer
+from agent.api.edge.authorize import Authorizer, ByPolicies
 from agent.api.edge.call import Call, UnitOfWork
 from agent.api.edge.errors import UnsupportedParameter
 from agent.api.edge.idempotency import TokenStore
@@ -38,7 +38,7 @@ class Dispatcher:
     unit_of_work: UnitOfWork
     services: Any
     tokens: TokenStore
-    authorizer: Authorizer = field(default_factory=AdministratorsOnly)
+    authorizer: Authorizer = field(default_factory=ByPolicies)
     region_id: str = "local"
     clock: Clock = field(default_factory=SystemClock)
 
@@ -90,6 +90,7 @@ class Dispatcher:
             identity=identity,
             services=self.services,
             unit_of_work=self.unit_of_work,
+            authorizer=self.authorizer,
             region_id=self.region_id,
             host=host,
             product=action.product,

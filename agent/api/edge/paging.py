@@ -1,4 +1,5 @@
-"""Pages of a list action (SPEC G4): PageNumber/PageSize, or NextToken/MaxResults where the action has them.
+"""Pages of a list action (SPEC G4): PageNumber/PageSize, NextToken/MaxResults where the action has them, and
+Marker/MaxItems in RAM.
 
     class DescribeDisksParams(RegionParams, Paged): ...        # both ways of paging
     page = paging.page(call.session, select(Disk).where(...).order_by(Disk.created_at.desc(), Disk.id), p)
@@ -48,6 +49,13 @@ class Paged(NumberedPages):
     max_results: Annotated[int, Field(ge=1, le=100)] | None = None
 
 
+class MarkedPages(Params):
+    """RAM's way: Marker and MaxItems, 100 a page."""
+
+    marker: str | None = None
+    max_items: Annotated[int, Field(ge=1, le=1000), ErrorCode("InvalidParameter.MaxItems")] = 100
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
     """`token`: where the next page begins; empty after the last one, None when not paged by token."""
@@ -84,6 +92,14 @@ def page_list(items: Sequence[T], params: NumberedPages) -> Page[T]:
     return _page(items[offset : offset + limit], len(items), offset, limit, params)
 
 
+def page_by_marker(items: Sequence[T], params: MarkedPages) -> tuple[Sequence[T], dict[str, Any]]:
+    """The items that `params` ask for, and IsTruncated and Marker for the answer."""
+    offset = _offset(params.marker or "", "Marker")
+    end = offset + params.max_items
+    more = end < len(items)
+    return items[offset:end], {"IsTruncated": more, "Marker": _token(end) if more else None}
+
+
 def _by_token(params: NumberedPages) -> bool:
     return isinstance(params, Paged) and (bool(params.next_token) or params.max_results is not None)
 
@@ -105,7 +121,7 @@ def _token(offset: int) -> str:
     return base64.urlsafe_b64encode(_MARK + str(offset).encode()).decode()
 
 
-def _offset(token: str) -> int:
+def _offset(token: str, parameter: str = "NextToken") -> int:
     if not token:
         return 0
     try:
@@ -115,6 +131,6 @@ def _offset(token: str) -> int:
     number = raw.removeprefix(_MARK)
     if not raw.startswith(_MARK) or not number.isdigit() or len(number) > 12:
         raise InvalidParameter(
-            "NextToken", token, "it is not one of an earlier answer.", code="InvalidParameter.NextToken"
+            parameter, token, "it is not one of an earlier answer.", code=f"InvalidParameter.{parameter}"
         )
     return int(number)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-MAX_OPEN = 256  # connections of all guests of the host
-MAX_OPEN_EACH = 8  # of one guest
-BURST, PER_SECOND = 100, 20.0  # connections of one guest; more are answered later
-MAX_REQUEST_BYTES = 16 << 10  # all a guest may send on a connection
-CONNECTION_SECONDS = 20.0  # from its acceptance to its end, whatever happens on it
 _MANY_SOURCES = 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`open` and `open_each`: connections of all guests of the host, and of one. `burst` connections of one guest are
+    answered at once, more at `per_second`."""
+
+    open: int = 256
+    open_each: int = 8
+    burst: int = 100
+    per_second: float = 20.0
+    request_bytes: int = 16 << 10  # all a guest may send on a connection
+    connection_seconds: float = 20.0  # from its acceptance to its end, whatever happens on it
 
 
 @dataclass
@@ -22,22 +30,23 @@ class _Source:
 class Sources:
     """Who has how many connections; keys are (VPC id, address). Times are the loop's, in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self._sources: dict[tuple[str, str], _Source] = {}
         self._open = 0
 
     def opened(self, key: tuple[str, str], now: float) -> float | None:
         """Seconds that the new connection has to wait for its turn; None: it is one too many, and not counted."""
-        source = self._sources.get(key)
+        source, limits = self._sources.get(key), self.limits
         if source is None:
             self._forget_idle(now)
             source = self._sources[key] = _Source()
-        if self._open >= MAX_OPEN or source.open >= MAX_OPEN_EACH:
+        if self._open >= limits.open or source.open >= limits.open_each:
             return None
         self._open += 1
         source.open += 1
-        wait = max(0.0, source.paid_until - BURST / PER_SECOND - now)
-        source.paid_until = max(source.paid_until, now) + 1 / PER_SECOND
+        wait = max(0.0, source.paid_until - limits.burst / limits.per_second - now)
+        source.paid_until = max(source.paid_until, now) + 1 / limits.per_second
         return wait
 
     def closed(self, key: tuple[str, str]) -> None:
@@ -77,7 +86,7 @@ class Guard(asyncio.Protocol):
             return
         self._key = key
         self._guards.add(self)
-        self._timers.append(self._loop.call_later(CONNECTION_SECONDS, transport.abort))
+        self._timers.append(self._loop.call_later(self._sources.limits.connection_seconds, transport.abort))
         if wait:
             self._timers.append(self._loop.call_later(wait, self._serve))
         else:
@@ -93,7 +102,7 @@ class Guard(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > MAX_REQUEST_BYTES:
+        if self._received > self._sources.limits.request_bytes:
             self.abort()
         elif self._serving:
             self._inner.data_received(data)

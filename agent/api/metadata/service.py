@@ -8,31 +8,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from aiohttp import http_exceptions, web
 
-from agent.api.metadata import tree
-from agent.api.metadata.limits import Guard, Sources
+from agent.api.metadata.answer import Answer, Answers, Question, refusal
+from agent.api.metadata.limits import Guard, Limits, Sources
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
 from agent.core.protocols import Network
-from agent.services.metadata import InstanceFacts
 
 log = logging.getLogger(__name__)
 http_log = logging.getLogger(__name__ + ".http")
 
 PORT = 80
 WORKERS = 4
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 2.0
 CLOSE_SECONDS = 2.0  # for answers that are under way
 MAX_LINE = 4 << 10  # bytes of the request's first line, and of each header
 MAX_NOTED = 100  # characters of a path
-METHODS = ("GET", "HEAD")
-
-Find = Callable[[str, str], InstanceFacts | None]
 
 
 def _about_our_code(record: logging.LogRecord) -> bool:
@@ -64,17 +59,17 @@ class _Site:
 
 
 class MetadataService:
-    """`find` gives the instance at an address of a VPC; it may block."""
+    """`answers` may block."""
 
-    def __init__(self, network: Network, find: Find) -> None:
-        self._network, self._find = network, find
+    def __init__(self, network: Network, answers: Answers, limits: Limits | None = None) -> None:
+        self._network, self._answers = network, answers
         self._lock = threading.Lock()
         self._routers: set[str] = set()  # VPCs whose router is there
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._sites: dict[str, _Site] = {}
         self._failures: dict[str, str] = {}  # by VPC, why there is no site
-        self._sources = Sources()
+        self._sources = Sources(limits or Limits())
         self._keeper: asyncio.Task[None] | None = None
         self._workers: ThreadPoolExecutor | None = None
 
@@ -164,39 +159,36 @@ class MetadataService:
     # ------------------------------------------------------------------------ answering
 
     async def _answer(self, vpc_id: str, request: web.BaseRequest) -> web.Response:
+        question = Question(
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            headers={name.lower(): value for name, value in request.headers.items()},
+        )
         try:
-            response = await asyncio.get_running_loop().run_in_executor(
-                self._workers, self._respond, vpc_id, request.remote or "", request.method, request.path
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._workers, self._respond, vpc_id, request.remote or "", question
             )
         except Exception:
             log.exception("cannot answer %s in %s", request.remote, vpc_id)
-            response = _error(500, "Internal Server Error")
-        response.headers["Server"] = "ecs"
-        response.force_close()
-        return response
+            answer = refusal(500)
+        return _response(answer)
 
-    def _respond(self, vpc_id: str, source: str, method: str, path: str) -> web.Response:
-        response = self._look_up(vpc_id, source, path) if method in METHODS else _not_allowed()
+    def _respond(self, vpc_id: str, source: str, question: Question) -> Answer:
+        answer = self._answers.to(vpc_id, source, question)
         # Whatever the guest sent, it becomes one short line.
-        what = f"{ascii(method)[1:-1][:10]} {ascii(path)[1:-1][:MAX_NOTED]}"
-        self._network.note(source, what if response.status == 200 else f"{what} {response.status}", vpc_id)
-        return response
-
-    def _look_up(self, vpc_id: str, source: str, path: str) -> web.Response:
-        facts = self._find(vpc_id, source)
-        found = tree.look_up(tree.build(facts), path) if facts else None
-        if found is None:
-            return _error(404, "Not Found")
-        if isinstance(found, bytes):
-            return web.Response(body=found, content_type="application/octet-stream")
-        return web.Response(text=found, content_type="text/plain", charset="utf-8")
+        what = f"{ascii(question.method)[1:-1][:10]} {ascii(question.path)[1:-1][:MAX_NOTED]}"
+        self._network.note(source, what if answer.status == 200 else f"{what} {answer.status}", vpc_id)
+        return answer
 
 
-def _error(status: int, reason: str) -> web.Response:
-    return web.Response(status=status, text=f"{status} {reason}\n", content_type="text/plain", charset="utf-8")
-
-
-def _not_allowed() -> web.Response:
-    response = _error(405, "Method Not Allowed")
-    response.headers["Allow"] = ", ".join(METHODS)
+def _response(answer: Answer) -> web.Response:
+    if isinstance(answer.body, bytes):
+        response = web.Response(body=answer.body, content_type="application/octet-stream")
+    else:
+        response = web.Response(text=answer.body, content_type="text/plain", charset="utf-8")
+    response.set_status(answer.status)
+    response.headers.update(answer.headers)
+    response.headers["Server"] = "ecs"
+    response.force_close()
     return response

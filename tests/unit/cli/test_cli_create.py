@@ -74,6 +74,7 @@ def test_every_option(cloud: Peer, ecsctl, setting) -> None:
         *("--private-ip", "192.168.0.9", "--host-name", "h", "--description", "two words"),
         *("--system-disk-size", "40", "--system-disk-category", "cloud_ssd", "--user-data", str(script)),
         *("--tag", "a=1", "--tag", "b=x=y", "--amount", "2", "--client-token", "t", "--no-wait"),
+        *("--role", "reader", "--metadata-tokens", "required"),
         stdin="Secret-123\nignored",
     )
     sent = cloud.parameters("RunInstances")
@@ -92,6 +93,8 @@ def test_every_option(cloud: Peer, ecsctl, setting) -> None:
         "Description": "two words",
         "SystemDisk.Size": "40",
         "SystemDisk.Category": "cloud_ssd",
+        "RamRoleName": "reader",
+        "HttpTokens": "required",
         "Tag.1.Key": "a",
         "Tag.1.Value": "1",
         "Tag.2.Key": "b",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from agent.api.metadata import tree
-from agent.services.metadata import InstanceFacts, InterfaceFacts
+from agent.services.metadata import DiskFacts, InstanceFacts, InterfaceFacts
 from tests.support import golden
 
 INTERFACE = InterfaceFacts(
@@ -35,7 +36,29 @@ FACTS = InstanceFacts(
     public_keys=("ssh-ed25519 AAAA one", "ssh-ed25519 BBBB two"),
     name_servers=("9.9.9.9", "1.1.1.1"),
     user_data=b"#!/bin/sh\necho \xff\n",
+    disks=(DiskFacts("aaaaaaaaaaaaaaaaaaaa", "d-aaaaaaaaaaaaaaaaaaaa", "system"),),
+    role_name="worker",
 )
+
+
+class Signatures:
+    """Live items that say what they would be made of."""
+
+    def credentials(self, instance_id: str) -> str | None:
+        return f"credentials of {instance_id}"
+
+    def pkcs7(self, document: str) -> str:
+        return f"pkcs7 of {document}"
+
+    def signature(self, document: str) -> str:
+        return f"signature of {document}"
+
+    def certificate(self) -> str:
+        return "certificate"
+
+
+def build(facts: InstanceFacts) -> tree.Tree:
+    return tree.build(facts, Signatures())
 
 
 def walk(node: tree.Tree, directory: str) -> list[str]:
@@ -53,13 +76,14 @@ def walk(node: tree.Tree, directory: str) -> list[str]:
 
 
 def test_a_walk_through_the_tree() -> None:
-    golden.check("metadata/full.txt", "\n".join(walk(tree.build(FACTS), "/latest/")) + "\n")
+    golden.check("metadata/full.txt", "\n".join(walk(build(FACTS), "/latest/")) + "\n")
 
 
 def test_what_an_instance_does_not_have_is_not_there() -> None:
-    bare = tree.build(dataclasses.replace(FACTS, public_keys=(), name_servers=(), user_data=b""))
-    for path in ("/latest/user-data", "/latest/meta-data/public-keys/", "/latest/meta-data/dns-conf/nameservers"):
-        assert tree.look_up(tree.build(FACTS), path) is not None
+    bare = build(dataclasses.replace(FACTS, public_keys=(), name_servers=(), user_data=b"", role_name="", disks=()))
+    meta_data = ("public-keys/", "dns-conf/nameservers", "disks/", "ram/", "ram/security-credentials/worker")
+    for path in ("/latest/user-data", *(f"/latest/meta-data/{item}" for item in meta_data)):
+        assert tree.look_up(build(FACTS), path) is not None
         assert tree.look_up(bare, path) is None
 
 
@@ -67,15 +91,15 @@ def test_what_an_instance_does_not_have_is_not_there() -> None:
     ("path", "found"),
     [
         ("/", "2016-01-01\nlatest"),
-        ("/latest/", "meta-data/\nuser-data"),
-        ("/latest", "meta-data/\nuser-data"),
+        ("/latest/", "dynamic/\nmeta-data/\nuser-data"),
+        ("/latest", "dynamic/\nmeta-data/\nuser-data"),
         ("/2016-01-01/user-data", FACTS.user_data),
         ("/latest/meta-data/public-keys", "0/\n1/"),
         ("/latest/meta-data/instance-id", "i-1"),
     ],
 )
 def test_directories_are_listed_and_items_given(path: str, found: str | bytes) -> None:
-    assert tree.look_up(tree.build(FACTS), path) == found
+    assert tree.look_up(build(FACTS), path) == found
 
 
 @pytest.mark.parametrize(
@@ -94,7 +118,38 @@ def test_directories_are_listed_and_items_given(path: str, found: str | bytes) -
         "/latest/meta-data/../user-data",
         "/latest/meta-data/nothing",
         "/latest/user-data/",
+        "/latest/meta-data/all/",
+        "/latest/meta-data/ram/security-credentials/admin",
     ],
 )
 def test_other_paths_lead_nowhere(path: str) -> None:
-    assert tree.look_up(tree.build(FACTS), path) is None
+    assert tree.look_up(build(FACTS), path) is None
+
+
+def test_all_of_it_is_one_json_without_secrets() -> None:
+    found = tree.look_up(build(FACTS), "/2016-01-01/meta-data/all")
+    assert isinstance(found, str)
+    assert "credentials" not in found
+    whole = json.loads(found)
+    # Every item of the tree is in it, as the same text at the same place.
+    for line in walk(build(FACTS), "/latest/meta-data/"):
+        path, _, text = line.partition(": ")
+        if "/ram/" not in path:
+            node = whole
+            for name in path.removeprefix("/latest/meta-data/").split("/"):
+                node = node[name]
+            assert repr(node) == text
+    assert "all" not in str(tree.look_up(build(FACTS), "/latest/meta-data/")).splitlines()
+
+
+def test_credentials_that_are_gone_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Signatures, "credentials", lambda self, instance_id: None)
+    assert tree.look_up(build(FACTS), "/latest/meta-data/ram/security-credentials/worker") is None
+
+
+def test_an_audience_is_part_of_the_document_that_is_signed() -> None:
+    identity, query = "/latest/dynamic/instance-identity", {"audience": "me, now", "other": "x"}
+    plain, aimed = (tree.look_up(build(FACTS), f"{identity}/document", q) for q in ({}, query))
+    assert json.loads(str(aimed)) == json.loads(str(plain)) | {"audience": "me, now"}
+    assert tree.look_up(build(FACTS), f"{identity}/pkcs7", query) == f"pkcs7 of {aimed}"
+    assert tree.look_up(build(FACTS), f"{identity}/signature") == f"signature of {plain}"

@@ -46,14 +46,16 @@ def test_a_released_instance_has_none_while_its_address_is_still_kept(cloud: Clo
     assert instances.at(vpc_id, "192.168.1.5") is None
 
 
-def test_the_key_of_its_key_pair_and_its_user_data(cloud: Cloud) -> None:
+def test_the_keys_of_its_seed_and_its_user_data(cloud: Cloud) -> None:
     instances = Instances(cloud.store, cloud.services.config, ())
     vpc_id, vswitch_id = make_vswitch(cloud)
-    cloud.call("CreateKeyPair", {"KeyPairName": "mine"})
-    instance_id = make_instance(cloud, vpc_id, vswitch_id, "192.168.1.5", "mine")
+    # What counts is what the guest was started with, not what is bound since.
+    cloud.call("CreateKeyPair", {"KeyPairName": "newer"})
+    instance_id = make_instance(cloud, vpc_id, vswitch_id, "192.168.1.5", "newer")
     with cloud.store.write() as session:
-        session.get_one(Instance, instance_id).user_data = b"\x00\xffbytes"
+        instance = session.get_one(Instance, instance_id)
+        instance.user_data, instance.seeded_keys = b"\x00\xffbytes", ["ssh-rsa AAAA"]
     found = instances.at(vpc_id, "192.168.1.5")
     assert found is not None
     assert found.user_data == b"\x00\xffbytes"
-    assert [key.split()[0] for key in found.public_keys] == ["ssh-rsa"]
+    assert found.public_keys == ("ssh-rsa AAAA",)

@@ -22,7 +22,8 @@ function place(characters, shifted, codes) {
     });
 }
 
-place("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"].map((c) => `Key${c}`));
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+place(LETTERS.toLowerCase(), LETTERS, [...LETTERS].map((letter) => `Key${letter}`));
 place("1234567890", "!@#$%^&*()", [..."1234567890"].map((c) => `Digit${c}`));
 place("-=[]\\;'`,./", "_+{}|:\"~<>?", [
     "Minus", "Equal", "BracketLeft", "BracketRight", "Backslash", "Semicolon", "Quote", "Backquote", "Comma", "Period",

@@ -8,6 +8,8 @@ const WATCH_MS = 60_000; // while connected: keeps the session
 const POLL_MS = 3_000; // while not: shows when the instance runs again
 const IDLE_MS = 30 * 60_000; // without a key or a click: the terminal is for others
 const FUNCTION_KEYS = 10;
+// Failures after which nothing can be done on this page.
+const LASTING = new Set(["TokenUsed", "SessionEnded", "InvalidInstanceId.NotFound", "ForeignOrigin", "Forbidden.RAM"]);
 
 const at = (id) => document.getElementById(id);
 const session = new Session("vnc");
@@ -15,7 +17,7 @@ let rfb = null; // while connecting and connected
 let connected = false;
 let state = {}; // what the agent last said of the instance
 let lastInput = Date.now();
-let over = false; // the session has ended, nothing can be done on this page
+let over = false; // nothing can be done on this page any more
 let away = false; // the agent did not answer the last time
 let hurry = () => {}; // looks at once, instead of at the end of a pause
 
@@ -62,7 +64,7 @@ function showState() {
 }
 
 function showFailure(failure) {
-    over = ["TokenUsed", "SessionEnded", "InvalidInstanceId.NotFound", "ForeignOrigin", "Forbidden.RAM"].includes(failure.code);
+    over = LASTING.has(failure.code);
     if (over) {
         disconnect();
         at("first").hidden = true;
@@ -133,7 +135,7 @@ async function watch() {
                 offer();
             }
         } catch (failure) {
-            if (failure.code !== "Away" || !rfb) {
+            if (LASTING.has(failure.code) || !rfb) {
                 showFailure(failure);
             }
         }
@@ -170,7 +172,7 @@ function connect(password) {
     showConnection("wait", "Connecting…");
 }
 
-// noVNC tells of the end before the socket's own close event has come, or after it.
+// The connection has ended, not by this page: `refused` is what RFB said, `closing` the socket's close event.
 async function ended(refused, closing) {
     const was = connected;
     connected = false;
@@ -381,10 +383,10 @@ async function start() {
         at("first-password").textContent = password;
         await look();
         offer();
-        await watch();
     } catch (failure) {
         showFailure(failure);
     }
+    await watch();
 }
 
 start();
