@@ -149,7 +149,7 @@ def test_how_it_ends(console: Console) -> None:
         async with console.attached(session) as channel:
             return await end_of(channel)
 
-    assert asyncio.run(stopped_guest()) == (CODES["ScreenEnded"], "The instance has stopped.")
+    assert asyncio.run(stopped_guest()) == (CODES["ScreenEnded"], "the instance has stopped.")
     console.set_status("Stopped")
     code, reason = asyncio.run(end())
     assert (code, "The instance is Stopped" in reason) == (CODES["NotRunning"], True)

@@ -246,10 +246,12 @@ def test_in_the_browser(agent: AgentProcess, browser: BrowserContext, attach: At
 def test_a_page_outlives_the_guests_restart(agent: AgentProcess, browser: BrowserContext, guest: str) -> None:
     page = open_page(agent, browser, guest)
     expect(page.locator("#status")).to_have_text("Connected")
+    boots = console_output(agent, guest).count(b"tiny: ready")
     agent.call("RebootInstance", InstanceId=guest, ForceStop="true")
     expect(page.locator("#status")).not_to_have_text("Connected")
     expect(page.locator("#status")).to_have_text("Connected")
-    wait_for("the login prompt of the next boot", lambda: "serial login:" in shown(page))
+    wait_for("the next boot", lambda: console_output(agent, guest).count(b"tiny: ready") > boots)
+    wait_for("its login prompt", lambda: shown(page).rstrip().endswith("serial login:"))
     keep(page, "serial-console-after-a-restart")
 
 

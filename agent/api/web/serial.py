@@ -92,7 +92,7 @@ class SerialRoutes(PageStreams):
             await line.close()
         if held.reason:
             code = "TakenOver" if held.taken_over else "ScreenEnded"
-            raise Refused(410, code, f"{held.reason[:1].upper()}{held.reason[1:]}.")
+            raise Refused(410, code, f"{held.reason}.")
 
     def _look(self, session: PageSession) -> Terminal:
         """Raises an ApiError when the instance is gone, or the page's opener may not open it any more."""

@@ -35,7 +35,8 @@ function show(title, text = "", { again = false, force = false } = {}) {
 function showConnection(light, text) {
     at("light").className = `light ${light}`;
     at("status").textContent = text;
-    at("terminal").hidden = !connected;
+    // Not hidden: a terminal without a place on the page loses its own, and stops to follow its output.
+    at("terminal").classList.toggle("away", !connected);
     at("card").hidden = connected;
     at("escape").hidden = !connected;
     at("connection").hidden = !connected;
@@ -148,7 +149,9 @@ async function ended(closing, failed) {
     connected = false;
     showConnection("off", "Not connected");
     showSize();
-    const reason = closing.reason || (failed ? "The connection could not be made." : "The connection is lost.");
+    const told = closing.code === TAKEN_OVER ? closing.reason // begins with a name
+        : closing.reason.charAt(0).toUpperCase() + closing.reason.slice(1);
+    const reason = told || (failed ? "The connection could not be made." : "The connection is lost.");
     try {
         if (closing.code === SESSION_ENDED) {
             throw new Failure("SessionEnded", reason);
@@ -186,10 +189,8 @@ function send(text) {
 // ---------------------------------------------------------------------------------------- controls
 
 function fit() {
-    if (connected) {
-        sized.fit(terminal);
-        showSize();
-    }
+    sized.fit(terminal);
+    showSize();
 }
 
 function copy() {
@@ -224,9 +225,7 @@ function wireTerminal() {
         scrollback: 5000,
         theme: { background: "#0b0f14" },
     });
-    at("terminal").hidden = false; // its measures are taken when it is opened
     terminal.open(at("terminal"));
-    at("terminal").hidden = true;
     terminal.on("data", send);
     terminal.attachCustomKeyEventHandler((event) => !ours(event));
     new ResizeObserver(fit).observe(at("stage"));
@@ -245,6 +244,7 @@ function wirePaste() {
         event.preventDefault();
         send(at("paste-text").value.replace(/\r\n?|\n/g, "\r"));
         dialog.close();
+        terminal.focus(); // before the close event comes: the next key is the guest's
     });
 }
 
