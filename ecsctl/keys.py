@@ -7,6 +7,8 @@ from pathlib import Path
 from ecsctl.config import home, make_home, write_private
 
 _MODE = 0o400
+USUAL = ("id_ed25519", "id_ecdsa", "id_rsa")  # a user's own keys, in ~/.ssh
+_MOST_TRIED = 5  # sshd ends a connection at the sixth failure
 
 
 def key_file(key_pair: str) -> Path:
@@ -17,6 +19,19 @@ def key_file(key_pair: str) -> Path:
 def held() -> list[str]:
     """The key pairs whose private keys we hold."""
     return sorted(path.stem for path in (home() / "keys").glob("*.pem"))
+
+
+def candidates(key_pair: str) -> list[Path]:
+    """The private keys that may open an instance with this key pair: its own, or the user's usual ones if we do not
+    hold it, then the newest others we hold.
+
+    Another one is right where a key pair was bound or unbound and the guest was not restarted since (SPEC K3).
+    """
+    own = key_file(key_pair)
+    usual = (Path.home() / ".ssh" / name for name in USUAL)
+    first = [own] if own.exists() else [path for path in usual if path.exists()]
+    others = (path for path in (home() / "keys").glob("*.pem") if path != own)
+    return [*first, *sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)][:_MOST_TRIED]
 
 
 def keep(key_pair: str, private_key: str, out: Path | None = None) -> Path:

@@ -19,7 +19,6 @@ from ecsctl.errors import CliError
 
 _BEGIN = "# >>> ecsctl >>> (written by `ecsctl config ssh`)"
 _END = "# <<< ecsctl <<<"
-_OWN_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
 @command("ssh")
@@ -47,7 +46,7 @@ def _entry(app: App) -> str:
         "HashKnownHosts no",
         "StrictHostKeyChecking accept-new",
         f'IdentityFile "{keys.link_file("%n")}"',
-        *(f"IdentityFile ~/.ssh/{name}" for name in _OWN_KEYS),
+        *(f"IdentityFile ~/.ssh/{name}" for name in keys.USUAL),
     ]
     return "\n".join([f"Host *{HOST_SUFFIX}", *(f"    {line}" for line in lines)]) + "\n"
 

@@ -22,7 +22,7 @@ from ecsctl.waiting import describe_ids
 HOST_SUFFIX = ".ecs"  # of the host names in the ssh configuration that `config ssh` writes
 DEFAULT_USER = "root"
 
-_identity = click.option("-i", "--identity", metavar="FILE", help="Private key (default: the one we hold).")
+_identity = click.option("-i", "--identity", metavar="FILE", help="Private key (default: those we hold).")
 
 
 class PassThrough(Command):
@@ -121,10 +121,13 @@ def ssh_options(app: App, instance: Json, identity: str | None) -> list[str]:
         "StrictHostKeyChecking=accept-new",
         "LogLevel=ERROR",  # no word on each new instance's key
     ]
-    key = Path(identity) if identity else keys.key_file(str(instance.get("KeyPairName") or ""))
-    if identity and not key.exists():
+    if identity and not Path(identity).exists():
         raise UsageFault(f"there is no private key {identity}")
-    chosen = ["-i", str(key), "-o", "IdentitiesOnly=yes"] if key.exists() else []
+    key_pair = str(instance.get("KeyPairName") or "")
+    files = [Path(identity)] if identity else keys.candidates(key_pair)
+    chosen = [part for file in files for part in ("-i", str(file))]
+    # Without the right key at hand an ssh-agent may have it.
+    options += ["IdentitiesOnly=yes"] if identity or keys.key_file(key_pair).exists() else []
     return [*chosen, *(part for option in options for part in ("-o", option))]
 
 

@@ -121,7 +121,7 @@ ensure_instance() {
     shown "waiting for SSH" ecs instance wait "$demo" --for ssh --timeout 900
 }
 
-log_in() { shown "the login" ecs instance ssh "$demo" -- 'uname -a; cloud-init status'; }
+log_in() { shown "the login" ecs instance ssh "$demo" -- 'uname -a; cloud-init status --wait | tail -n 1'; }
 
 next_commands() {
     local ecsctl=ecsctl${profile:+ --profile $profile}

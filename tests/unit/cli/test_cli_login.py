@@ -53,6 +53,16 @@ def guest(peer: Peer, setting, sshd: int) -> Peer:
     return peer
 
 
+@pytest.mark.parametrize("bound", ["another", ""], ids=["bound", "unbound"])
+def test_a_key_pair_that_waits_for_a_restart_locks_nobody_out(guest: Peer, setting, ecsctl, bound: str) -> None:
+    """The guest knows the key it was started with, the API the one that it will have (SPEC K3)."""
+    keys = setting.home / ".ecsctl" / "keys"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / "another.pem"], check=True)
+    changed = recorded.instance(recorded.WEB, "web") | {"KeyPairName": bound}
+    guest.answers["DescribeInstances"] = recorded.instances(changed)
+    assert ecsctl("instance", "ssh", "-l", getpass.getuser(), "web", "--", "echo in").stdout == "in\n"
+
+
 def test_commands_run_and_their_status_comes_back(guest: Peer, setting, ecsctl) -> None:
     user = getpass.getuser()
     assert ecsctl("instance", "ssh", "-l", user, "web", "--", "echo $((6*7)); exit 7", status=7).stdout == "42\n"
