@@ -196,8 +196,11 @@ def _serial(log: str) -> ET.Element:
 
 
 def _pointer(spec: DomainSpec) -> Iterator[ET.Element]:
+    """Besides the PS/2 mouse, one that points where the terminal's user does. Guests without its driver do without."""
     if spec.os_type != WINDOWS:
         yield ET.Element("controller", type="usb", model="none")
+        if spec.virtio:
+            yield ET.Element("input", type="tablet", bus="virtio")
         return
     yield ET.Element("controller", type="usb", model="ehci")  # Windows has known it since 2003
     yield ET.Element("input", type="tablet", bus="usb")
