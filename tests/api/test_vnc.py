@@ -17,6 +17,7 @@ from agent.core.identity import Identity
 from agent.store.schema import Instance
 from tests.support.cloud import Cloud
 from tests.support.vnc import Terminal, Visit, end_of, post, serve, try_password
+from tests.support.waiting import wait_for
 
 WRONG = "wrong1"
 
@@ -168,7 +169,8 @@ def test_a_second_viewer_is_told_who_is_there(terminal: Terminal) -> None:
     assert (code, reason) == (CODES["InUse"], told)
     assert own["Viewer"] is None
     assert others["Viewer"]["Since"] == "2026-11-23T07:35:12Z"
-    assert not try_password(terminal, second, password)  # free again
+    wait_for("a free place", lambda: terminal.ask(second, "state")[1]["Viewer"] is None)
+    assert not try_password(terminal, second, password)
 
 
 def test_who_waits_at_the_password_keeps_nobody_out_and_is_refused_after_it(terminal: Terminal) -> None:
@@ -176,6 +178,7 @@ def test_who_waits_at_the_password_keeps_nobody_out_and_is_refused_after_it(term
 
     async def run() -> str:
         async with Visit(terminal, first) as waiting, Visit(terminal, second) as quick:
+            await waiting.greeted()
             assert await quick.log_in(password) == ""
             return await waiting.log_in(password)
 

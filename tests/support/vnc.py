@@ -154,6 +154,10 @@ class Visit:
         taken, self._read = self._read[:count], self._read[count:]
         return taken
 
+    async def greeted(self) -> None:
+        """Wait until the agent has greeted, which it does only to a page that found the place free."""
+        self._read = await self.read(12) + self._read
+
     async def log_in(self, password: str) -> str:
         """The reason why not; empty when it worked."""
         assert await self.read(12) == b"RFB 003.008\n"
