@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -22,7 +23,7 @@ OTHER_CODE = 4000
 T = TypeVar("T")
 
 
-class PageStreams:
+class PageStreams(ABC):
     """The streams of one kind of page; a failure closes the websocket with one of CODES and a sentence.
 
     A subclass has `serve`. `name` is that of its threads: a libvirt that hangs must not hold up anything else.
@@ -32,9 +33,9 @@ class PageStreams:
         self._channels: set[web.WebSocketResponse] = set()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix=name)
 
+    @abstractmethod
     async def serve(self, channel: web.WebSocketResponse, request: web.Request) -> None:
         """Until the stream ends. Raises Refused with what the page shall say, unless the browser ended it."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """End all connections, as the server stops."""

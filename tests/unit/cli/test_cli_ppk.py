@@ -59,11 +59,15 @@ def test_puttygen_takes_it_and_gives_the_same_key_back(tmp_path: Path, kind: str
 
 
 def test_every_number_keeps_its_sign(tmp_path: Path) -> None:
-    """Numbers with and without the top bit: a hundred keys have both."""
-    file, out = tmp_path / "key.ppk", tmp_path / "public"
-    for _ in range(10):
-        file.write_text(ppk(pem_of(ec.generate_private_key(ec.SECP256R1())), "x"))
+    """Numbers with and without the top bit: each key's is as good as a coin, and twenty have both."""
+    file, out = tmp_path / "key.ppk", tmp_path / "private"
+    for _ in range(20):
+        key = ec.generate_private_key(ec.SECP256R1())
+        file.write_text(ppk(pem_of(key), "x"))
         puttygen(file, "-O", "private-openssh-new", "-o", out)
+        found = serialization.load_ssh_private_key(out.read_bytes(), None)
+        assert isinstance(found, ec.EllipticCurvePrivateKey)
+        assert found.private_numbers() == key.private_numbers()
 
 
 def test_the_form() -> None:
