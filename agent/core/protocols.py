@@ -106,15 +106,15 @@ class Hypervisor(Protocol):
 
 
 class Storage(Protocol):
-    def create_disk(self, disk_id: str, size_gib: int, base: Path | None) -> Path:
-        """A disk file, an overlay on `base` if given; complete and durable when this returns."""
+    def create_layer(self, layer_id: str, size_gib: int, base: Path | None) -> Path:
+        """A layer of a disk, an overlay on `base` if given; complete and durable when this returns."""
 
-    def delete_disk(self, disk_id: str) -> None: ...
+    def delete_layer(self, layer_id: str) -> None: ...
 
-    def disk_path(self, disk_id: str) -> Path: ...
+    def layer_path(self, layer_id: str) -> Path: ...
 
-    def list_disks(self) -> set[str]:
-        """Ids of all disk files present."""
+    def list_layers(self) -> set[str]:
+        """Ids of all layers whose file is present."""
 
     def image_path(self, image_id: str) -> Path: ...
 

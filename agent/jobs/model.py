@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.protocols import Builder, Hypervisor, Network, Seeds, Storage
+from agent.jobs.layers.turns import Turns
 from agent.store.schema import Job
 from agent.store.store import Store
 
@@ -62,6 +63,7 @@ class Context:
     store: Store
     drivers: Drivers
     locks: Locks
+    turns: Turns  # on the files of disks
     clock: Clock
     job_id: str
     resource_id: str

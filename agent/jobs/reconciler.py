@@ -24,7 +24,7 @@ from agent.jobs import journal, translate
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
-from agent.store.schema import ClientToken, Disk, Instance, Job, NetworkInterface, Setting, Vpc
+from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,7 @@ class Reconciler:
             store=self._store,
             drivers=self._drivers,
             locks=self._runner.locks,
+            turns=self._runner.turns,
             clock=self._clock,
             job_id="",
             resource_id=resource_id,
@@ -211,15 +212,15 @@ class Reconciler:
         """Remove taps and namespaces nobody knows; report domains and disk files nobody knows."""
         drivers = self._drivers
         taps, vpcs = drivers.network.list_taps(), drivers.network.list_vpcs()
-        domains, disks = set(drivers.hypervisor.list()), drivers.storage.list_disks()
+        domains, layers = set(drivers.hypervisor.list()), drivers.storage.list_layers()
         with self._store.read() as session:
             known_taps = set(session.scalars(select(NetworkInterface.tap)))
             known_vpcs = set(session.scalars(select(Vpc.id)))
             known_domains = {translate.domain_name(self._config, i) for i in session.scalars(select(Instance.id))}
-            known_disks = set(session.scalars(select(Disk.id)))
+            known_layers = set(session.scalars(select(Layer.id)))
             removing = set(session.scalars(select(Job.lock).where(Job.state.in_(journal.UNFINISHED))))
         orphans = [f"domain {name} belongs to no instance" for name in sorted(domains - known_domains)]
-        orphans += [f"disk file of {disk_id} belongs to no disk" for disk_id in sorted(disks - known_disks)]
+        orphans += [f"disk file {layer_id}.qcow2 belongs to no disk" for layer_id in sorted(layers - known_layers)]
         for line in orphans:
             if line not in self.orphans:
                 log.warning("%s; it is left alone", line)

@@ -22,6 +22,7 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.errors import DriverError
 from agent.jobs.journal import UNFINISHED
+from agent.jobs.layers.turns import Turns
 from agent.jobs.model import KINDS, Context, Drivers, Finish, Locks, NotYet
 from agent.store.schema import Job
 from agent.store.store import Store
@@ -56,7 +57,7 @@ class JobRunner:
         self._config, self._store, self._drivers, self._clock = config, store, drivers, clock
         self.unseal = unseal
         self._step_hook = step_hook
-        self.locks = Locks()
+        self.locks, self.turns = Locks(), Turns()
         self._changed = threading.Condition()
         self._woken = True
         self._stopping = False
@@ -292,6 +293,7 @@ class JobRunner:
             store=self._store,
             drivers=self._drivers,
             locks=self.locks,
+            turns=self.turns,
             clock=self._clock,
             job_id=job.id,
             resource_id=job.resource_id,

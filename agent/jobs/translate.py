@@ -50,7 +50,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
 def _disk_spec(drivers: Drivers, disk: Disk, virtio: bool) -> DiskSpec:
     # The API's name /dev/xvdb is the guest's /dev/vdb or sdb; guests should look for the serial (SPEC D2).
     device = (disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", "vd" if virtio else "sd")
-    path = drivers.storage.disk_path(disk.id)
+    path = drivers.storage.layer_path(disk.layer_id)
     return DiskSpec(path=path, device=device, serial=body(disk.id), bus="virtio" if virtio else "sata")
 
 

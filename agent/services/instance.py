@@ -20,6 +20,7 @@ from agent.core.errors import (
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
+from agent.jobs.layers import tree
 from agent.services import capacity, login, metadata_options, quota, security_group, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
@@ -318,9 +319,11 @@ def _host_name(request: Request, image: Image, instance_id: str, number: int) ->
 
 
 def _system_disk(caller: Caller, request: Request, plan: _Plan, instance: Instance) -> Disk:
-    now = caller.services.clock.now()
+    now, disk_id = caller.services.clock.now(), new_id("disk")
+    layer = tree.new_root(caller.session, disk_id, plan.disk_gib, now, plan.image.file)
     return Disk(
-        id=new_id("disk"),
+        id=disk_id,
+        layer_id=layer.id,
         account_id=caller.account_id,
         instance_id=instance.id,
         zone_id=instance.zone_id,

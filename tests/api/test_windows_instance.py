@@ -13,6 +13,7 @@ from agent.core.errors import ApiError
 from agent.core.specs import Acceleration, DomainInfo, DomainState, SeedSpec
 from agent.jobs import translate
 from agent.jobs.kinds import instance as kinds
+from agent.jobs.layers.turns import Turns
 from agent.jobs.model import Context, Finish, Locks
 from agent.store.schema import Image, Instance
 from tests.support.agent import flat
@@ -69,6 +70,7 @@ def shut_down(cloud: Cloud, instance_id: str, reason: str) -> None:
         store=cloud.store,
         drivers=drivers,
         locks=Locks(),
+        turns=Turns(),
         clock=cloud.clock,
         job_id="",
         resource_id=instance_id,
@@ -153,7 +155,7 @@ def test_without_a_password_the_instance_is_its_own_seed(ready: Cloud) -> None:
 def test_devices_that_windows_boots_from(ready: Cloud) -> None:
     drivers: Any = SimpleNamespace(
         hypervisor=SimpleNamespace(acceleration=lambda: Acceleration("kvm", "")),
-        storage=SimpleNamespace(disk_path=lambda disk_id: Path("/disks", disk_id)),
+        storage=SimpleNamespace(layer_path=lambda layer_id: Path("/disks", layer_id)),
         seeds=SimpleNamespace(config_drive_path=lambda instance_id: Path("/seeds/drive")),
     )
 

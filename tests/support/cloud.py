@@ -21,6 +21,7 @@ from agent.core.clock import ManualClock
 from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network
 from agent.core.specs import HostCapacity, Recipe
+from agent.jobs.layers import tree
 from agent.policy.trust import ECS_SERVICE
 from agent.policy.trust import document as trusting
 from agent.services import account, default_network, policy, vswitch
@@ -294,8 +295,12 @@ def _instance(caller: Caller, instance_id: str, key_pair_name: str | None) -> In
 
 
 def _system_disk(caller: Caller, instance_id: str) -> Disk:
+    disk_id = ids.new_id("disk")
+    layer = tree.new_root(caller.session, disk_id, 20, START, "tiny_x64-1")
+    layer.state = "ready"
     return Disk(
-        id=ids.new_id("disk"),
+        id=disk_id,
+        layer_id=layer.id,
         account_id=caller.account_id,
         instance_id=instance_id,
         zone_id="local-a",

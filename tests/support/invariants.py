@@ -65,8 +65,7 @@ def _statuses(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]
 
 def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     data = agent.root / "data"
-    disks = {d["DiskId"] for d in agent.call("DescribeDisks", PageSize=100)["Disks"]["Disk"]}
-    found = _differ("disk file", disks, {path.stem for path in (data / "disks").glob("*.qcow2")})
+    found = _layers(agent)
     ids = {i["InstanceId"] for i in instances}
     found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
     logs = {path.stem for path in (data / "console").glob("*.log")}
@@ -78,6 +77,17 @@ def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
         else:
             found.append(f"file {path.name} is left over")
     return found
+
+
+def _layers(agent: AgentProcess) -> list[str]:
+    """Every layer has its file, and none is there that nothing needs."""
+    files = {path.stem for path in (agent.root / "data/disks").glob("*.qcow2")}
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        layers = dict(database.execute("SELECT id, parent_id FROM layers"))
+        needed = {row[0] for row in database.execute("SELECT layer_id FROM disks UNION SELECT layer_id FROM snapshots")}
+    found = _differ("disk file", set(layers), files)
+    leaves = set(layers) - set(layers.values())
+    return found + [f"layer {layer} is needed by nothing" for layer in sorted(leaves - needed)]
 
 
 def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:

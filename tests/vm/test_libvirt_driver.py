@@ -68,7 +68,7 @@ class Host:
     def spec(self, tap: str) -> DomainSpec:
         """A guest on the tiny image, its files made."""
         instance_id, disk_id, mac = new_id("instance"), new_id("disk"), "00:16:3e:00:00:01"
-        disk = self.storage.create_disk(disk_id, 1, self.storage.image_path("tiny_x64"))
+        disk = self.storage.create_layer(disk_id, 1, self.storage.image_path("tiny_x64"))
         return DomainSpec(
             name=f"{self.claim.prefix}-{instance_id}",
             instance_id=instance_id,

@@ -1,6 +1,6 @@
 """Disks and images as qcow2 files below one directory.
 
-    disks/<disk id>.qcow2    0600, owned by QEMU's user
+    disks/<layer id>.qcow2   0600, owned by QEMU's user; what a layer is: agent/jobs/layers
     images/<image id>.qcow2  0440, owned by root, readable for QEMU, immutable: many disks are overlays on one
 
 A file gets its name only when it is whole and on the disk. Overlays use 128 KiB clusters with sub-clusters, which
@@ -36,35 +36,35 @@ class LocalStorage:
         for directory in (self._disks, self._images):
             qemu_user.private_directory(directory, self._user)
 
-    # ------------------------------------------------------------------------------ disks
+    # ------------------------------------------------------------------------------ layers of disks
 
-    def create_disk(self, disk_id: str, size_gib: int, base: Path | None) -> Path:
-        """A disk of `size_gib`, an overlay on `base` if given. One that is there already is left as it is.
+    def create_layer(self, layer_id: str, size_gib: int, base: Path | None) -> Path:
+        """A layer of `size_gib`, an overlay on `base` if given. One that is there already is left as it is.
 
-        Raises DriverError when the base is larger than the disk or the file system is full; nothing is left then.
+        Raises DriverError when the base is larger than the layer or the file system is full; nothing is left then.
         """
-        final = self.disk_path(disk_id)
+        final = self.layer_path(layer_id)
         if final.exists():
             return final
         if base is not None:
-            _check_base(disk_id, size_gib, base, self.virtual_size_bytes(base))
+            _check_base(layer_id, size_gib, base, self.virtual_size_bytes(base))
         try:
             with durable.replacing(final) as temporary:
-                _qemu_img(f"create disk {disk_id}", "create", "-q", *_create_arguments(temporary, size_gib, base))
+                _qemu_img(f"create disk {layer_id}", "create", "-q", *_create_arguments(temporary, size_gib, base))
                 os.chown(temporary, self._user.uid, self._user.gid)
                 temporary.chmod(0o600)
         except OSError as error:
-            raise DriverError(f"cannot create disk {disk_id} in {self._disks}: {error.strerror}") from None
+            raise DriverError(f"cannot create disk {layer_id} in {self._disks}: {error.strerror}") from None
         return final
 
-    def delete_disk(self, disk_id: str) -> None:
-        """Durable; no-op if there is no such disk."""
-        _remove(self.disk_path(disk_id))
+    def delete_layer(self, layer_id: str) -> None:
+        """Durable; no-op if there is no such layer."""
+        _remove(self.layer_path(layer_id))
 
-    def disk_path(self, disk_id: str) -> Path:
-        return self._disks / _file_name(disk_id)
+    def layer_path(self, layer_id: str) -> Path:
+        return self._disks / _file_name(layer_id)
 
-    def list_disks(self) -> set[str]:
+    def list_layers(self) -> set[str]:
         return _names(self._disks)
 
     # ------------------------------------------------------------------------------ images
@@ -143,10 +143,10 @@ def _information(path: Path, doing: str) -> dict[str, object]:
     return found
 
 
-def _check_base(disk_id: str, size_gib: int, base: Path, base_bytes: int) -> None:
+def _check_base(layer_id: str, size_gib: int, base: Path, base_bytes: int) -> None:
     if size_gib * GIB < base_bytes:
         raise DriverError(
-            f"cannot create disk {disk_id}: {size_gib} GiB is less than the {base_bytes / GIB:g} GiB of {base}"
+            f"cannot create disk {layer_id}: {size_gib} GiB is less than the {base_bytes / GIB:g} GiB of {base}"
         )
 
 

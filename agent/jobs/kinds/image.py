@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.jobs.model import Context, Finish, Kind, Step, register
-from agent.store.schema import Disk, Image, Job
+from agent.store.schema import Disk, Image, Job, Layer
 
 
 def drop_unused_layer(context: Context, file: str | None) -> None:
-    """Delete an image's layer once neither an image nor a disk needs it."""
+    """Delete an image's file once neither an image nor a disk nor a snapshot needs it."""
     if not file:
         return
     with context.store.read() as session:
         used = session.scalar(select(Image.id).where(Image.file == file).limit(1)) or session.scalar(
-            select(Disk.id).where(or_(Disk.image_file == file)).limit(1)
+            select(Disk.id).where(Disk.image_file == file).limit(1)
         )
+        used = used or session.scalar(select(Layer.id).where(Layer.image_file == file).limit(1))
     if not used:
         context.drivers.storage.delete_image(file)
 

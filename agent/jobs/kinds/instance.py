@@ -6,7 +6,9 @@ before it was wired) it leads to a running, wired domain, so repeating it is alw
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -15,11 +17,11 @@ from sqlalchemy.orm import Session
 from agent.core import states
 from agent.core.specs import DomainInfo, DomainState, PortSpec
 from agent.jobs import journal, translate
-from agent.jobs.kinds.image import drop_unused_layer
 from agent.jobs.kinds.network import sync_filter, sync_router
+from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
 from agent.store.queries import forget_tags
-from agent.store.schema import Disk, GroupMembership, Instance, Job, NetworkInterface
+from agent.store.schema import Disk, GroupMembership, Instance, Job, Layer, NetworkInterface
 
 POLL_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 5.0  # a guest that is still booting ignores the power button
@@ -63,28 +65,30 @@ def _filter(context: Context) -> None:
         sync_filter(context, port.vpc_id)
 
 
-def _disks(context: Context) -> Finish:
-    storage = context.drivers.storage
+def _layers(session: Session, instance_id: str) -> list[Layer]:
+    """Those that the instance's disks write to."""
+    return list(session.scalars(select(Layer).join(Disk).where(Disk.instance_id == instance_id)))
+
+
+@contextlib.contextmanager
+def _turn(context: Context) -> Iterator[list[Layer]]:
+    """The instance's layers, with the turn on the files of their trees."""
     with context.store.read() as session:
-        wanted = [
-            (disk.id, disk.size_gib, disk.image_file)
-            for disk in session.scalars(select(Disk).where(Disk.instance_id == context.resource_id))
-        ]
-    for disk_id, size_gib, image_file in wanted:
-        storage.create_disk(disk_id, size_gib, storage.image_path(image_file) if image_file else None)
+        trees = {layer.tree for layer in _layers(session, context.resource_id)}
+    with context.turns.claim(trees), context.store.read() as session:
+        yield _layers(session, context.resource_id)
+
+
+def _disks(context: Context) -> Finish:
+    with _turn(context) as layers:
+        for layer in layers:
+            tree.ensure_file(context.drivers.storage, layer)
 
     def finish(session: Session) -> None:
         for disk in session.get_one(Instance, context.resource_id).disks:
-            disk.status = "In_use"
+            disk.status, disk.layer.state = "In_use", "ready"
 
     return finish
-
-
-def _delete_disks(context: Context) -> None:
-    with context.store.read() as session:
-        ids = list(session.scalars(select(Disk.id).where(Disk.instance_id == context.resource_id)))
-    for disk_id in ids:
-        context.drivers.storage.delete_disk(disk_id)
 
 
 def _seed(context: Context) -> Finish:
@@ -111,12 +115,8 @@ def _boot(context: Context) -> Finish:
         for port in ports:
             drivers.network.remove_port(port.vpc_id, port.tap)
             drivers.network.create_tap(port)
-        with context.store.read() as session:
-            instance = session.get_one(Instance, context.resource_id)
-            seed = drivers.seeds.seed_path(instance.id)
-            spec = translate.domain_spec(context.config, drivers, instance, seed)
-        spec.console_log.parent.mkdir(parents=True, exist_ok=True)
-        drivers.hypervisor.start_paused(spec)
+        with _turn(context):  # nobody may write into the files that QEMU now opens
+            _start_paused(context)
     for port in ports:
         drivers.network.wire_port(port)
     drivers.hypervisor.resume(_name(context))
@@ -128,6 +128,15 @@ def _boot(context: Context) -> Finish:
         _vnc_password_in_effect(session.get_one(Instance, context.resource_id))
 
     return finish
+
+
+def _start_paused(context: Context) -> None:
+    drivers = context.drivers
+    with context.store.read() as session:
+        instance = session.get_one(Instance, context.resource_id)
+        spec = translate.domain_spec(context.config, drivers, instance, drivers.seeds.seed_path(instance.id))
+    spec.console_log.parent.mkdir(parents=True, exist_ok=True)
+    drivers.hypervisor.start_paused(spec)
 
 
 def _vnc_password_in_effect(instance: Instance) -> None:
@@ -204,15 +213,6 @@ def _undefine(context: Context) -> None:
     context.drivers.hypervisor.undefine(_name(context))
 
 
-def _release_disks(context: Context) -> None:
-    with context.store.read() as session:
-        doomed = select(Disk).where(Disk.instance_id == context.resource_id, Disk.delete_with_instance)
-        disks = list(session.scalars(doomed))
-        context.data["layers"] = sorted({disk.image_file for disk in disks if disk.image_file})
-    for disk in disks:
-        context.drivers.storage.delete_disk(disk.id)
-
-
 def _forget(context: Context) -> Finish:
     """The instance's rows go last: as long as anything of it exists, the store knows of it."""
     _delete_seed(context)
@@ -223,20 +223,14 @@ def _forget(context: Context) -> Finish:
     return finish
 
 
-def _release_layers(context: Context) -> None:
-    for file in context.data.get("layers", []):
-        drop_unused_layer(context, file)
-
-
 def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_disks: bool = False) -> None:
-    """Forget an instance with its addresses and tags; its routers are told."""
+    """Forget an instance with its addresses, tags and the disks that go with it; its routers are told."""
     instance = session.get_one(Instance, instance_id)
     for disk in list(instance.disks):
         if all_disks or disk.delete_with_instance:
-            forget_tags(session, "disk", [disk.id])
-            session.delete(disk)
+            tree.forget_disk(session, disk, now)
         else:
-            disk.instance_id, disk.device, disk.status = None, None, "Available"
+            disk.instance_id, disk.device, disk.status, disk.detached_at = None, None, "Available", now
     for vpc_id in {interface.vpc_id for interface in instance.interfaces}:
         journal.enqueue_sync(session, vpc_id, now)
     interfaces = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance_id)
@@ -271,7 +265,7 @@ def _created(context: Context) -> Finish:
     return _set(context, status=states.STOPPED)
 
 
-MAKE = (Step("router", _router), Step("disks", _disks, _delete_disks), Step("seed", _seed, _delete_seed))
+MAKE = (Step("router", _router), Step("disks", _disks), Step("seed", _seed, _delete_seed))
 BOOT = (Step("filter", _filter), Step("boot", _boot, _unboot))
 DOWN = (Step("shut down", _shutdown), Step("power off", _power_off))
 
@@ -294,9 +288,7 @@ register(
             Step("power off", _power_off),
             Step("undefine", _undefine),
             Step("unplug", _unplug_ports),
-            Step("disks", _release_disks),
             Step("forget", _forget),
-            Step("layers", _release_layers),
         ),
         patience=None,
     )

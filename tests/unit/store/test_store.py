@@ -14,10 +14,11 @@ from alembic.script import ScriptDirectory
 from cryptography.fernet import InvalidToken
 from sqlalchemy import create_engine, func, select
 
-from agent.store.schema import Account, Base, Instance
+from agent.store.schema import Account, Base, Disk, Instance
 from agent.store.secrets import Sealer
 from agent.store.store import MIGRATIONS, Store, newest_revision
 
+COLUMNS_OF_DISKS = "SELECT name, type, \"notnull\" FROM pragma_table_info('disks')"
 NOW = dt.datetime(2026, 11, 23, 7, 35, 12, tzinfo=dt.UTC)
 
 
@@ -55,11 +56,24 @@ def test_a_database_of_the_first_schema_keeps_its_instances(tmp_path: Path) -> N
         connection.exec_driver_sql(
             f"INSERT INTO instances ({', '.join(values)}) VALUES ({', '.join(map(str, values.values()))})"
         )
+        old_disks = connection.exec_driver_sql(COLUMNS_OF_DISKS).all()
+        connection.exec_driver_sql(
+            "INSERT INTO disks VALUES ('d-1', '1', NULL, 'z', '', '', 'system', 'cloud', 20, NULL, 'Available', 'm',"
+            " 'm-1', 1, 1, '2026-11-23', NULL)"
+        )
     store = Store(path)
     with store.read() as session:
         instance = session.scalars(select(Instance)).one()
         assert (instance.seeded_keys, instance.virtio) == (["ssh-rsa AAAA"], True)
         assert (instance.metadata_enabled, instance.metadata_token_required) == (True, False)
+        disk = session.scalars(select(Disk)).one()
+        assert (disk.layer_id, disk.layer.tree, disk.layer.parent_id, disk.layer.image_file) == (
+            "d-1",
+            "d-1",
+            None,
+            "m-1",
+        )
+        assert (disk.layer.size_gib, disk.layer.state) == (20, "ready")
     store.close()
     with engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -68,6 +82,8 @@ def test_a_database_of_the_first_schema_keeps_its_instances(tmp_path: Path) -> N
             connection.exec_driver_sql("SELECT name, type, \"notnull\" FROM pragma_table_info('instances')").all()
             == columns
         )
+        assert connection.exec_driver_sql(COLUMNS_OF_DISKS).all() == old_disks
+        assert connection.exec_driver_sql("SELECT id, image_file FROM disks").all() == [("d-1", "m-1")]
     engine.dispose()
 
 

@@ -34,20 +34,20 @@ def header(path: Path) -> dict:
 
 
 def test_an_empty_disk(storage: LocalStorage) -> None:
-    path = storage.create_disk(DISK, 20, None)
-    assert path == storage.disk_path(DISK)
+    path = storage.create_layer(DISK, 20, None)
+    assert path == storage.layer_path(DISK)
     found = header(path)
     assert found["format"] == "qcow2"
     assert found["virtual-size"] == 20 * GIB == storage.virtual_size_bytes(path)
     assert found["cluster-size"] == 128 << 10
     assert found["format-specific"]["data"]["extended-l2"] is True
     assert "backing-filename" not in found
-    assert storage.list_disks() == {DISK}
+    assert storage.list_layers() == {DISK}
 
 
 def test_an_overlay_on_an_image(storage: LocalStorage, tmp_path: Path) -> None:
     image = storage.install_image("debian_12_x64", make_image(tmp_path / "built.qcow2", 2))
-    path = storage.create_disk(DISK, 40, image)
+    path = storage.create_layer(DISK, 40, image)
     found = header(path)
     assert found["virtual-size"] == 40 * GIB
     assert found["backing-filename"] == str(image)
@@ -56,18 +56,18 @@ def test_an_overlay_on_an_image(storage: LocalStorage, tmp_path: Path) -> None:
 
 
 def test_again_is_the_same(storage: LocalStorage) -> None:
-    path = storage.create_disk(DISK, 20, None)
+    path = storage.create_layer(DISK, 20, None)
     before = path.stat()
-    assert storage.create_disk(DISK, 20, None) == path
+    assert storage.create_layer(DISK, 20, None) == path
     assert path.stat().st_ino == before.st_ino
-    storage.delete_disk(DISK)
-    storage.delete_disk(DISK)
-    assert storage.list_disks() == set()
+    storage.delete_layer(DISK)
+    storage.delete_layer(DISK)
+    assert storage.list_layers() == set()
 
 
 def test_owners_and_modes(storage: LocalStorage, tmp_path: Path) -> None:
     image = storage.install_image("tiny_x64", make_image(tmp_path / "built.qcow2"))
-    disk = storage.create_disk(DISK, 20, image)
+    disk = storage.create_layer(DISK, 20, image)
     assert owner(disk) == (USER.uid, USER.gid, 0o600)
     assert owner(image) == (0, USER.own_gid, 0o440)
     for directory in (disk.parent, image.parent):
@@ -83,35 +83,35 @@ def owner(path: Path) -> tuple[int, int, int]:
 def test_smaller_than_the_image(storage: LocalStorage, tmp_path: Path) -> None:
     image = storage.install_image("big", make_image(tmp_path / "built.qcow2", 3))
     with pytest.raises(DriverError, match=rf"cannot create disk {DISK}: 2 GiB is less than the 3 GiB of {image}"):
-        storage.create_disk(DISK, 2, image)
-    assert storage.list_disks() == set()
+        storage.create_layer(DISK, 2, image)
+    assert storage.list_layers() == set()
 
 
 def test_a_missing_base(storage: LocalStorage, tmp_path: Path) -> None:
     with pytest.raises(DriverError, match=r"none\.qcow2.*No such file"):
-        storage.create_disk(DISK, 2, tmp_path / "none.qcow2")
+        storage.create_layer(DISK, 2, tmp_path / "none.qcow2")
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", 128) as root:
         storage = LocalStorage(root / "data")
         with pytest.raises(DriverError, match=rf"cannot create disk {DISK}.*No space left on device"):
-            storage.create_disk(DISK, 20, None)
-        assert list(storage.disk_path(DISK).parent.iterdir()) == []
+            storage.create_layer(DISK, 20, None)
+        assert list(storage.layer_path(DISK).parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "-x", ".tmp-1", "a\n", "a b"])
 def test_names_that_are_no_file_names(storage: LocalStorage, name: str) -> None:
     with pytest.raises(DriverError, match="cannot be a file name"):
-        storage.create_disk(name, 1, None)
+        storage.create_layer(name, 1, None)
     with pytest.raises(DriverError, match="cannot be a file name"):
         storage.image_path(name)
 
 
 def test_sweep_removes_what_was_interrupted(storage: LocalStorage) -> None:
-    disk = storage.create_disk(DISK, 1, None)
+    disk = storage.create_layer(DISK, 1, None)
     disk.rename(durable.temporary_path(disk))
-    assert storage.list_disks() == set()
+    assert storage.list_layers() == set()
     assert len(storage.sweep()) == 1
     assert storage.sweep() == []
 

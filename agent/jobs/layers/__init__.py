@@ -1,0 +1,21 @@
+"""Disks and snapshots as a tree of immutable qcow2 layers: its rules.
+
+What there is
+- A *layer* is one qcow2 file; its parent is its backing file. A disk writes to exactly one layer, which has no
+  children; every other layer is never written to by a guest. The root of a tree is an overlay on an image's file, or
+  empty; a layer's tree is named after that root and never changes.
+- A layer is *needed* while a disk writes to it or a snapshot is of it. One that is not needed is garbage. Services
+  only give up references, in their transaction, and call `enqueue_collect`; nobody but the collector removes files.
+
+What is done with it
+- New disk, roll back, re-initialise: a new overlay on a layer or an image. Take a snapshot: a new overlay on the
+  layer that is written to, which becomes the snapshot's (`take`).
+- Collect (`collect`): garbage without children is deleted; garbage with one child takes over that child's content and
+  place (`merge`); garbage with several children waits, hidden, until one is left.
+
+What holds at every moment, also after a crash
+- The store knows every layer before its file exists, and forgets it after the file is gone.
+- A merge writes the child c into f. From its first write on, f alone means nothing (state `merging`) but c on top of
+  f means what it always did: so it may be interrupted, repeated, or go on in another way, at any time.
+- Whoever opens or changes files of a tree has its turn (`turns`): merging, which may take long, gives way.
+"""

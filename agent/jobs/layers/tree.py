@@ -1,0 +1,93 @@
+"""The tree of layers in the store: growing it, giving up references, and what is garbage."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from agent.core import ids
+from agent.core.protocols import Storage
+from agent.jobs import journal
+from agent.store.queries import forget_tags
+from agent.store.schema import Disk, Job, Layer, Snapshot
+
+COLLECT = "layers.collect"
+
+
+def new_root(session: Session, disk_id: str, size_gib: int, now: dt.datetime, image_file: str | None = None) -> Layer:
+    """The first layer of a disk: empty, or an overlay on an image's file. Its file is made by `ensure_file`."""
+    layer_id = _new_id(disk_id)
+    return _add(session, Layer(id=layer_id, tree=layer_id, parent_id=None, image_file=image_file), size_gib, now)
+
+
+def new_child(session: Session, disk_id: str, size_gib: int, now: dt.datetime, parent: Layer) -> Layer:
+    """A layer of `disk_id` on `parent`. Its file is made by `ensure_file`."""
+    return _add(session, Layer(id=_new_id(disk_id), tree=parent.tree, parent_id=parent.id), size_gib, now)
+
+
+def _new_id(disk_id: str) -> str:
+    """Never used before: a file of that name is of this layer. It tells whose it was at first."""
+    return f"{disk_id}.{ids.random_word(8)}"
+
+
+def _add(session: Session, layer: Layer, size_gib: int, now: dt.datetime) -> Layer:
+    layer.size_gib, layer.state, layer.created_at = size_gib, "creating", now
+    session.add(layer)
+    session.flush()
+    return layer
+
+
+def ensure_file(storage: Storage, layer: Layer) -> Path:
+    """The layer's file, made if it is not there. The caller has the tree's turn and read `layer` after that."""
+    base = None
+    if layer.parent_id is not None:
+        base = storage.layer_path(layer.parent_id)
+    elif layer.image_file is not None:
+        base = storage.image_path(layer.image_file)
+    return storage.create_layer(layer.id, layer.size_gib, base)
+
+
+def forget_disk(session: Session, disk: Disk, now: dt.datetime) -> None:
+    """Delete the disk's row, with its automatic snapshots if its flag says so (SPEC S7); its layers are collected."""
+    if disk.delete_auto_snapshot:
+        mine = select(Snapshot).where(Snapshot.disk_id == disk.id, Snapshot.kind == "auto")
+        for snapshot in session.scalars(mine.where(Snapshot.status != "progressing")).all():
+            forget_snapshot(session, snapshot, now)
+    forget_tags(session, "disk", [disk.id])
+    tree = disk.layer.tree
+    session.delete(disk)
+    session.flush()
+    enqueue_collect(session, tree, now)
+
+
+def forget_snapshot(session: Session, snapshot: Snapshot, now: dt.datetime) -> None:
+    """Delete the snapshot's row; its layer is collected."""
+    forget_tags(session, "snapshot", [snapshot.id])
+    tree = snapshot.layer.tree if snapshot.layer else None
+    session.delete(snapshot)
+    session.flush()
+    if tree:
+        enqueue_collect(session, tree, now)
+
+
+def enqueue_collect(session: Session, tree: str, now: dt.datetime) -> None:
+    """Journal that the tree may have garbage; a collection that has not begun yet serves for all."""
+    lock = f"tree:{tree}"
+    waiting = select(Job.sequence).where(Job.kind == COLLECT, Job.lock == lock, Job.state == "pending").limit(1)
+    if session.scalar(waiting) is None:
+        journal.enqueue(session, COLLECT, tree, now, lock=lock)
+
+
+def is_needed(session: Session, layer_id: str) -> bool:
+    """Whether a disk writes to the layer or a snapshot is of it."""
+    for column in (Disk.layer_id, Snapshot.layer_id):
+        if session.scalar(select(func.count()).where(column == layer_id)):
+            return True
+    return False
+
+
+def children(session: Session, layer_id: str) -> list[Layer]:
+    return list(session.scalars(select(Layer).where(Layer.parent_id == layer_id).order_by(Layer.created_at)))

@@ -1,0 +1,37 @@
+"""The tables. What is written here is the *wanted* state; the reconciler makes the host agree with it."""
+
+from agent.store.schema.accounts import AccessKey, Account, ClientToken, Policy, PolicyAttachment, Quota, Role, Setting
+from agent.store.schema.base import Base, UtcDateTime
+from agent.store.schema.compute import Image, Instance, KeyPair, Tag
+from agent.store.schema.journal import Job
+from agent.store.schema.network import GroupMembership, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc, VSwitch
+from agent.store.schema.storage import AutoSnapshotPolicy, Disk, DiskSample, Layer, Snapshot
+
+__all__ = [
+    "AccessKey",
+    "Account",
+    "AutoSnapshotPolicy",
+    "Base",
+    "ClientToken",
+    "Disk",
+    "DiskSample",
+    "GroupMembership",
+    "Image",
+    "Instance",
+    "Job",
+    "KeyPair",
+    "Layer",
+    "NetworkInterface",
+    "Policy",
+    "PolicyAttachment",
+    "Quota",
+    "Role",
+    "SecurityGroup",
+    "SecurityGroupRule",
+    "Setting",
+    "Snapshot",
+    "Tag",
+    "UtcDateTime",
+    "VSwitch",
+    "Vpc",
+]

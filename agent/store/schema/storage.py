@@ -1,0 +1,126 @@
+"""Disks, the layers they are made of, and their snapshots."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from agent.store.schema.base import Base
+
+if TYPE_CHECKING:
+    from agent.store.schema.compute import Instance
+
+
+class Layer(Base):
+    """One qcow2 file of a tree (its rules: agent/jobs/layers). `id` is its name; `tree` the id of the tree's root.
+
+    `parent_id`: the layer it is an overlay on; a root may be one on an image's file instead. `state`: creating |
+    ready | merging (its only child is being written into it: its own content is lost). A layer is kept while a disk,
+    a snapshot or more than one child needs it.
+    """
+
+    __tablename__ = "layers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tree: Mapped[str] = mapped_column(index=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("layers.id"), index=True)
+    image_file: Mapped[str | None] = mapped_column(index=True)
+    size_gib: Mapped[int]
+    state: Mapped[str]
+    created_at: Mapped[dt.datetime]
+
+
+class AutoSnapshotPolicy(Base):
+    """When snapshots are taken of its disks by themselves (SPEC S5).
+
+    `hours` 0-23 and `weekdays` 1 (Monday) - 7 are read in `time_zone`, None: the region's; `retention_days` -1: for
+    ever. `last_hour`: the beginning of the hour that was honoured last.
+    """
+
+    __tablename__ = "auto_snapshot_policies"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str] = mapped_column(default="")
+    hours: Mapped[list[int]]
+    weekdays: Mapped[list[int]]
+    retention_days: Mapped[int]
+    time_zone: Mapped[str | None]
+    last_hour: Mapped[dt.datetime | None]
+    created_at: Mapped[dt.datetime]
+
+
+class Disk(Base):
+    """`layer_id` is the layer that is written to. `image_file` names the image's layer that a system disk is made of,
+    `source_snapshot_id` the snapshot that a data disk is made of: what they can be initialised to again (SPEC D6)."""
+
+    __tablename__ = "disks"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    instance_id: Mapped[str | None] = mapped_column(ForeignKey("instances.id"), index=True)
+    zone_id: Mapped[str]
+    name: Mapped[str] = mapped_column(default="")
+    description: Mapped[str] = mapped_column(default="")
+    kind: Mapped[str]  # system | data
+    category: Mapped[str]
+    size_gib: Mapped[int]
+    device: Mapped[str | None]  # /dev/xvda
+    status: Mapped[str]  # Creating | Available | In_use | Attaching | Detaching | ReIniting
+    # Every disk has one; SQLite can add a reference only to a column that may be empty.
+    layer_id: Mapped[str] = mapped_column(ForeignKey("layers.id"), index=True, unique=True, nullable=True)
+    image_id: Mapped[str | None]
+    image_file: Mapped[str | None] = mapped_column(index=True)
+    source_snapshot_id: Mapped[str | None] = mapped_column(index=True)  # which may be gone
+    auto_snapshot_policy_id: Mapped[str | None] = mapped_column(ForeignKey("auto_snapshot_policies.id"), index=True)
+    delete_with_instance: Mapped[bool] = mapped_column(default=True)
+    delete_auto_snapshot: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[dt.datetime]
+    attached_at: Mapped[dt.datetime | None]
+    detached_at: Mapped[dt.datetime | None]
+    instance: Mapped[Instance | None] = relationship(back_populates="disks")
+    layer: Mapped[Layer] = relationship()
+
+
+class Snapshot(Base):
+    """A disk as it was (SPEC S1). `disk_id` may be of a disk that is gone, as may `image_id`, its image.
+
+    `layer_id` None: not taken (yet). `kind`: user | auto. `expires_at`, only of automatic ones: None: never.
+    """
+
+    __tablename__ = "snapshots"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    disk_id: Mapped[str] = mapped_column(index=True)
+    layer_id: Mapped[str | None] = mapped_column(ForeignKey("layers.id"), unique=True)
+    name: Mapped[str] = mapped_column(default="")
+    description: Mapped[str] = mapped_column(default="")
+    kind: Mapped[str]
+    policy_id: Mapped[str | None]  # which may be gone
+    status: Mapped[str]  # progressing | accomplished | failed
+    message: Mapped[str] = mapped_column(default="")  # why it failed
+    progress: Mapped[int] = mapped_column(default=0)  # percent
+    consistency: Mapped[str] = mapped_column(default="crash")  # crash | filesystem
+    size_gib: Mapped[int]  # of the disk then
+    disk_kind: Mapped[str]  # system | data
+    category: Mapped[str]
+    image_id: Mapped[str | None]
+    retention_days: Mapped[int | None]
+    expires_at: Mapped[dt.datetime | None] = mapped_column(index=True)
+    created_at: Mapped[dt.datetime]
+    finished_at: Mapped[dt.datetime | None]
+    layer: Mapped[Layer | None] = relationship()
+
+
+class DiskSample(Base):
+    """What a disk did in the `period` seconds from `start` on (SPEC D11): counts and bytes."""
+
+    __tablename__ = "disk_samples"
+    disk_id: Mapped[str] = mapped_column(primary_key=True)
+    period: Mapped[int] = mapped_column(primary_key=True)
+    start: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    reads: Mapped[int]
+    writes: Mapped[int]
+    bytes_read: Mapped[int]
+    bytes_written: Mapped[int]
+    __table_args__ = (Index("ix_disk_samples_age", "period", "start"),)
