@@ -23,7 +23,7 @@ import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
 from agent.config import Config
 from agent.core import ids
 from agent.core.clock import SystemClock
-from agent.core.protocols import Builder, Network, Seeds
+from agent.core.protocols import Builder, Hypervisor, Network, Seeds
 from agent.core.specs import DiskSpec, DomainSpec
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.storage.local import LocalStorage
@@ -48,12 +48,19 @@ class WriteFailed(Exception):
 class Farm:
     """`directory` must be passable for QEMU's user; `prefix` begins the names of domains."""
 
-    def __init__(self, directory: Path, libvirt_uri: str, prefix: str, hook: StepHook = no_hook) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        libvirt_uri: str,
+        prefix: str,
+        hook: StepHook = no_hook,
+        hypervisor: Hypervisor | None = None,
+    ) -> None:
         self.config = replace(Config(), data_dir=directory / "data", prefix=prefix, libvirt_uri=libvirt_uri)
         self.clock = SystemClock()
         self.store = Store(self.config.database)
         self.storage = LocalStorage(self.config.data_dir)
-        self.hypervisor = LibvirtDriver(libvirt_uri, prefix, "tcg", self.config.data_dir)
+        self.hypervisor = hypervisor or LibvirtDriver(libvirt_uri, prefix, "tcg", self.config.data_dir)
         self.hook = hook
         self.runner = self._new_runner()
         self.runner.start()
