@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    auto_snapshot_policy,
     disk,
     host,
     image,
@@ -17,6 +18,8 @@ from agent.api import (
     region,
     security_group,
     security_group_rule,
+    snapshot,
+    snapshot_link,
     sts,
     tag,
     terminal,
@@ -26,6 +29,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "auto_snapshot_policy",
     "disk",
     "host",
     "image",
@@ -41,6 +45,8 @@ __all__ = [
     "region",
     "security_group",
     "security_group_rule",
+    "snapshot",
+    "snapshot_link",
     "sts",
     "tag",
     "terminal",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from agent.config import Config, ConfigError
 from agent.core.errors import QuotaExceeded
 from agent.services.context import Caller
@@ -54,10 +56,13 @@ def check_names(config: Config) -> None:
 
 def limit(caller: Caller, name: str) -> int:
     """What the caller's account may have of `name`: its own limit, else the host's, else the default."""
-    own = caller.session.get(Quota, (caller.account_id, name))
-    if own is not None:
-        return own.value
-    return caller.services.config.quotas.get(name, LIMITS[name].default)
+    return limit_of(caller.session, caller.services.config, caller.account_id, name)
+
+
+def limit_of(session: Session, config: Config, account_id: str, name: str) -> int:
+    """The same of any account."""
+    own = session.get(Quota, (account_id, name))
+    return own.value if own is not None else config.quotas.get(name, LIMITS[name].default)
 
 
 def limits(caller: Caller) -> dict[str, int]:
