@@ -12,7 +12,7 @@ from ecsctl.errors import ApiError, CliError, Interrupted, TimedOut
 from ecsctl.progress import Progress
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-_AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
+AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
 _SETTLE_SECONDS = 3.0  # from the end of a job to the state it was to lead to
 FAILED, SUCCEEDED = "Failed", "Succeeded"
 
@@ -83,7 +83,7 @@ def wait_instances(
     jobs = Jobs(client)
     open_ids, last, settled = list(ids), dict[str, Json](), dict[str, float]()
     whom = f"{doing} of {', '.join(ids)}"
-    with Progress() as progress, interruptible(f"{whom} goes on"), client.patient(_AGENT_AWAY_SECONDS):
+    with Progress() as progress, interruptible(f"{whom} goes on"), client.patient(AGENT_AWAY_SECONDS):
         for _ in pauses(timeout, f"{whom} takes longer than {timeout:g} s", progress):
             seen = {item["InstanceId"]: item for item in describe_ids(client, open_ids)}
             last.update(seen)
@@ -107,7 +107,7 @@ def wait_job(client: Client, job_id: str, doing: str, timeout: float) -> Json:
     """Wait until a job has succeeded; CliError with its message when it failed."""
     jobs = Jobs(client)
     goes_on = f"{doing} goes on as job {job_id}"
-    with Progress() as progress, interruptible(goes_on), client.patient(_AGENT_AWAY_SECONDS):
+    with Progress() as progress, interruptible(goes_on), client.patient(AGENT_AWAY_SECONDS):
         for _ in pauses(timeout, f"not done within {timeout:g} s: {goes_on}", progress):
             job = jobs.by_id(job_id)
             _raise_failed(job, doing, "")
