@@ -3,6 +3,7 @@
 from agent.api import (
     account,
     disk,
+    disk_change,
     host,
     image,
     instance,
@@ -27,6 +28,7 @@ from agent.api import (
 __all__ = [
     "account",
     "disk",
+    "disk_change",
     "host",
     "image",
     "instance",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import shutil
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
 
 from agent.core.errors import DriverError
-from agent.core.specs import Acceleration, DomainInfo, DomainSpec, DomainState, HostCapacity
+from agent.core.specs import Acceleration, DiskSpec, DomainInfo, DomainSpec, DomainState, HostCapacity
 from agent.drivers import qemu_user
-from agent.drivers.hypervisor import console, guest_agent, host, screen
+from agent.drivers.hypervisor import console, guest_agent, host, hotplug, screen
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
 from agent.drivers.hypervisor.domain_xml import domain_xml
 from agent.drivers.hypervisor.events import Watcher
@@ -150,6 +151,35 @@ class LibvirtDriver:
             domain.agentSetResponseTimeout(guest_agent.ANSWER_SECONDS)
             domain.setUserPassword(user, password_hash, libvirt.VIR_DOMAIN_PASSWORD_ENCRYPTED)
 
+    # ------------------------------------------------------------------------------ disks of a running guest
+
+    def attached_disks(self, name: str) -> builtins.set[str] | None:
+        self._check(name)
+        with self._pool.connection(f"look at the disks of domain {name}") as connection:
+            domain = _lookup(connection, name)
+            found = None if domain is None else hotplug.attached(domain)
+            return None if found is None else set(found)
+
+    def attach_disk(self, name: str, disk: DiskSpec) -> None:
+        with self._active(name, f"attach disk {disk.serial}") as domain:
+            hotplug.attach(domain, disk)
+
+    def request_detach(self, name: str, serial: str) -> None:
+        with self._active(name, f"detach disk {serial}") as domain:
+            hotplug.request_detach(domain, serial)
+
+    def mounted(self, name: str, serial: str) -> builtins.list[str] | None:
+        with self._active(name, f"look for file systems of disk {serial}") as domain:
+            return hotplug.mounted(domain, serial)
+
+    def resize_disk(self, name: str, serial: str, size_bytes: int) -> None:
+        with self._active(name, f"grow disk {serial}") as domain:
+            hotplug.resize(domain, serial, size_bytes)
+
+    def limit_disk(self, name: str, disk: DiskSpec) -> None:
+        with self._active(name, f"limit disk {disk.serial}") as domain:
+            hotplug.limit(domain, disk)
+
     # ------------------------------------------------------------------------------ looking
 
     def info(self, name: str) -> DomainInfo | None:
@@ -243,6 +273,16 @@ class LibvirtDriver:
         return host.problems(self._qemu_user)
 
     # ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _active(self, name: str, doing: str) -> Iterator[libvirt.virDomain]:
+        """The domain, to do something with while it is active; raises DriverError when there is none of that name."""
+        self._check(name)
+        with self._pool.connection(f"{doing} (domain {name})") as connection:
+            domain = _lookup(connection, name)
+            if domain is None:
+                raise DriverError(f"cannot {doing} (domain {name}): there is no such domain")
+            yield domain
 
     def _check(self, name: str) -> None:
         if not name.startswith(self._own):
