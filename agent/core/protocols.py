@@ -60,7 +60,29 @@ class Hypervisor(Protocol):
     def set_password(self, name: str, user: str, password_hash: str) -> None:
         """Give a user of the running guest a password, by its guest agent; only its crypt hash is handed over."""
 
-    # ---- disks of a running guest: known by their serials
+    # -- layers of disks; a disk is named by its serial
+
+    def disk_files(self, name: str) -> dict[str, tuple[Path, ...]]:
+        """By serial the files under each disk of an active domain, the one written to first; none when it is off."""
+
+    def switch_layer(self, name: str, serial: str, new: Path, *, quiet: bool) -> None:
+        """Let the running guest write to `new`, an empty overlay on the file that it writes to now. `quiet`: its file
+        systems are frozen at that moment by its guest agent, or the call fails and nothing is switched."""
+
+    def thaw(self, name: str) -> None:
+        """Let the guest's file systems go on, frozen or not; no-op when it is off. Raises DriverError when its guest
+        agent does not answer."""
+
+    def start_merging(self, name: str, serial: str, layer: Path, into: Path) -> None:
+        """Begin to write `layer` into `into` right below it, both below the file that the running guest writes to."""
+
+    def merging(self, name: str, serial: str) -> tuple[int, int] | None:
+        """Bytes done, and all of them, of a merge; None: there is none (any more)."""
+
+    def stop_merging(self, name: str, serial: str) -> None:
+        """Give up a merge, if there is one; when this returns it has ended."""
+
+    # -- disks of a running guest; known by their serials, too
 
     def attached_disks(self, name: str) -> builtins.set[str] | None:
         """Serials of the disks that the domain has now, with those it was asked to let go of; None: it is off."""
@@ -81,7 +103,7 @@ class Hypervisor(Protocol):
     def limit_disk(self, name: str, disk: DiskSpec) -> None:
         """Let the I/O limits of `disk` hold from now on in an active domain."""
 
-    # ----
+    # --
 
     def info(self, name: str) -> DomainInfo | None:
         """None: libvirt does not know the domain."""

@@ -22,6 +22,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import DomainInfo, DomainState
 from agent.jobs import journal, reconcile_disks, translate
 from agent.jobs.kinds.network import sync_filter, sync_router
+from agent.jobs.layers import live
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
@@ -118,12 +119,19 @@ class Reconciler:
     def _start_again(self, session: Session) -> None:
         ran = select(Instance).where(Instance.power == "on", Instance.releasing.is_(False))
         for instance in session.scalars(ran.order_by(Instance.created_at)):
-            if not journal.busy(session, instance.id):
+            if not self._has_a_fate(session, instance.id):
                 log.info("starting %s again after the host's restart", instance.id)
                 instance.status, instance.status_reason = states.STARTING, "the host was restarted"
                 journal.enqueue(
                     session, "instance.start", instance.id, self._clock.now(), account_id=instance.account_id
                 )
+
+    @staticmethod
+    def _has_a_fate(session: Session, instance_id: str) -> bool:
+        """Whether an unfinished job starts, stops or releases it. A start waits behind the other ones."""
+        unfinished = select(Job.sequence).where(Job.resource_id == instance_id, Job.state.in_(journal.UNFINISHED))
+        others = Job.kind.in_(("instance.password", live.THAW))
+        return session.scalar(unfinished.where(~others).limit(1)) is not None
 
     def _take_over_networks(self) -> None:
         """Routers, filters and DHCP answers of all VPCs, without interrupting what runs."""

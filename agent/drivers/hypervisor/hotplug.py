@@ -43,28 +43,23 @@ def _live_disk(element: ET.Element) -> LiveDisk | None:
     return LiveDisk(serial.text or "", target.get("dev", ""), alias.get("name", ""))
 
 
-def attached(domain: libvirt.virDomain) -> dict[str, LiveDisk] | None:
-    """None: the domain is off."""
-    return live_disks(domain.XMLDesc()) if domain.isActive() else None
+def attached(domain: libvirt.virDomain) -> dict[str, LiveDisk]:
+    return live_disks(domain.XMLDesc())
 
 
 def attach(domain: libvirt.virDomain, disk: DiskSpec) -> None:
-    found = attached(domain)
-    if found is None:
-        raise DriverError(f"cannot attach disk {disk.serial} to domain {domain.name()}: it is not active")
-    if disk.serial not in found:
+    if disk.serial not in attached(domain):
         domain.attachDeviceFlags(disk_xml(disk), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 def request_detach(domain: libvirt.virDomain, serial: str) -> None:
-    disk = (attached(domain) or {}).get(serial)
+    disk = attached(domain).get(serial)
     if disk is None:
         return
     try:
         domain.detachDeviceAlias(disk.alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     except libvirt.libvirtError as error:
-        gone = serial not in (attached(domain) or {})
-        if not gone and ASKED_ALREADY not in str(error):
+        if serial in attached(domain) and ASKED_ALREADY not in str(error):
             raise
 
 
@@ -80,8 +75,8 @@ def limit(domain: libvirt.virDomain, disk: DiskSpec) -> None:
 
 def mounted(domain: libvirt.virDomain, serial: str) -> list[str] | None:
     """None when no agent answers, or it cannot tell."""
-    description = domain.XMLDesc() if domain.isActive() else ""
-    disk = live_disks(description).get(serial) if description else None
+    description = domain.XMLDesc()
+    disk = live_disks(description).get(serial)
     if disk is None or not guest_agent.is_connected(description):
         return None
     try:
@@ -108,7 +103,7 @@ def _count(answer: dict[str, object], key: str) -> int:
 
 
 def _need(domain: libvirt.virDomain, serial: str) -> LiveDisk:
-    disk = (attached(domain) or {}).get(serial)
+    disk = attached(domain).get(serial)
     if disk is None:
-        raise DriverError(f"domain {domain.name()} has no disk {serial}, or is not active")
+        raise DriverError(f"domain {domain.name()} has no disk {serial}")
     return disk

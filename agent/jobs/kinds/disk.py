@@ -134,7 +134,8 @@ def _let_go(context: Context) -> Finish:
         _check_time(context, instance_id, status)
         waited = context.waited()
         if waited >= context.data.get("asked_at", -ASK_AGAIN_SECONDS) + ASK_AGAIN_SECONDS:
-            hypervisor.request_detach(name, serial)
+            with _turn(context):  # libvirt refuses while layers of the disk are being merged
+                hypervisor.request_detach(name, serial)
             context.data["asked_at"] = waited
         if serial in (hypervisor.attached_disks(name) or ()):
             raise NotYet(POLL_SECONDS, "waiting for the guest to let go of the disk")

@@ -18,8 +18,8 @@ class Layer(Base):
     """One qcow2 file of a tree (its rules: agent/jobs/layers). `id` is its name; `tree` the id of the tree's root.
 
     `parent_id`: the layer it is an overlay on; a root may be one on an image's file instead. `state`: creating |
-    ready | merging (its only child is being written into it: its own content is lost). A layer is kept while a disk,
-    a snapshot or more than one child needs it.
+    taking (a disk is to write to it once its snapshot is taken) | ready | merging (its only child is being written
+    into it: its own content is lost). A layer is kept while a disk, a snapshot or more than one child needs it.
     """
 
     __tablename__ = "layers"
