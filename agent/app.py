@@ -44,7 +44,7 @@ from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, metadata, policy, quota
+from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -71,6 +71,7 @@ class Agent:
             directory.chmod(mode)
         quota.check_names(config)
         auto_snapshot_policy.check_time_zone(config)
+        disk.check_limits(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select, update
 
 from agent.config import Config, ConfigError
-from agent.core import schedule, validate
+from agent.core import disk_categories, schedule, validate
 from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.core.ids import new_id
 from agent.jobs import snapshots
@@ -139,7 +139,7 @@ def apply_policy(caller: Caller, policy_id: str, disk_ids: Sequence[str]) -> Non
     """Give disks this policy, in place of the one they have; all of them or none."""
     policy = get_policy(caller, policy_id)
     for disk in _disks(caller, disk_ids):
-        if disk.category.startswith("ephemeral"):
+        if not disk_categories.is_cloud(disk.category):
             raise Conflict(
                 f'The disk "{disk.id}" is of category {disk.category}, of which there are no automatic snapshots.',
                 code="DiskCategory.OperationNotSupported",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
+from typing import Any, cast
+
+from sqlalchemy.orm import Session
 
 from agent.core import ids
 from agent.jobs.layers import tree
 from agent.jobs.runner import JobRunner
 from agent.jobs.timetable import Timetable
 from agent.services import quota
-from agent.store.schema import Disk, Instance, Job, Layer, Snapshot
+from agent.store.schema import Disk, Job, Snapshot
 from tests.support.cloud import Cloud
 
 
@@ -61,9 +63,18 @@ def running_instance(cloud: Cloud) -> tuple[str, str]:
     return instance_id, str(disk["DiskId"])
 
 
-def set_status(cloud: Cloud, table: type[Disk] | type[Instance], key: str, status: str) -> None:
+def change(cloud: Cloud, table: type[Any], key: str, **values: object) -> None:
+    """Let a row of the store say something else."""
     with cloud.store.write() as session:
-        session.get_one(table, key).status = status
+        for name, value in values.items():
+            setattr(session.get_one(table, key), name, value)
+
+
+def take(cloud: Cloud, disk_id: str, **params: object) -> str:
+    """A manual snapshot, accomplished; its id."""
+    snapshot_id = cloud.call("CreateSnapshot", {"DiskId": disk_id, **params})["SnapshotId"]
+    finish_taking(cloud)
+    return str(snapshot_id)
 
 
 def finish_taking(cloud: Cloud, *, failing: str = "") -> int:
@@ -77,18 +88,13 @@ def finish_taking(cloud: Cloud, *, failing: str = "") -> int:
             if failing:
                 snapshot.status, snapshot.message = "failed", failing
             else:
-                _switch(session.get_one(Disk, snapshot.disk_id), snapshot, session, cloud.clock.now())
+                _switch(session, session.get_one(Disk, snapshot.disk_id), snapshot, cloud.clock.now())
         return len(waiting)
 
 
-def _switch(disk: Disk, snapshot: Snapshot, session: object, now: dt.datetime) -> None:
+def _switch(session: Session, disk: Disk, snapshot: Snapshot, now: dt.datetime) -> None:
     below = disk.layer
-    above = tree.new_child(session, disk.id, disk.size_gib, now, below)  # type: ignore[arg-type]
+    above = tree.new_child(session, disk.id, disk.size_gib, now, below)
     above.state = "ready"
     disk.layer, snapshot.layer_id = above, below.id
     snapshot.status, snapshot.progress = "accomplished", 100
-
-
-def layers(cloud: Cloud) -> int:
-    with cloud.store.read() as session:
-        return session.query(Layer).count()

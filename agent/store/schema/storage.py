@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from agent.store.schema.base import Base
@@ -80,6 +80,7 @@ class Disk(Base):
     auto_snapshot_skipped: Mapped[str | None]
     delete_with_instance: Mapped[bool] = mapped_column(default=True)
     delete_auto_snapshot: Mapped[bool] = mapped_column(default=True)
+    enable_auto_snapshot: Mapped[bool] = mapped_column(default=True, server_default=true())  # a policy works on it
     created_at: Mapped[dt.datetime]
     attached_at: Mapped[dt.datetime | None]
     detached_at: Mapped[dt.datetime | None]

@@ -18,6 +18,7 @@ from agent.store.schema import Disk
         ("Available", "cloud", False, {}, "basic cloud disk", False),
         ("In_use", "cloud", True, {"still_taking": True}, "still being taken", False),
         ("In_use", "cloud", True, {"releasing": True}, "being released", False),
+        ("In_use", "cloud", True, {"switched_off": True}, "switched off", False),
         ("Attaching", "cloud_ssd", True, {}, "was Attaching", True),
         ("Detaching", "cloud_ssd", True, {}, "was Detaching", True),
         ("ReIniting", "cloud_ssd", False, {}, "was ReIniting", True),
@@ -29,7 +30,9 @@ def test_hindrances(
     status: str, category: str, attached: bool, others: dict[str, bool], why: str, passes: bool
 ) -> None:
     disk = Disk(id="d-1", status=status, category=category, instance_id="i-1" if attached else None)
-    found = hindrance(disk, **{"releasing": False, "still_taking": False, **others})
+    disk.enable_auto_snapshot = not others.get("switched_off", False)
+    releasing, still_taking = others.get("releasing", False), others.get("still_taking", False)
+    found = hindrance(disk, releasing=releasing, still_taking=still_taking)
     assert (found is None) == (why == "")
     if found:
         assert why in found.why

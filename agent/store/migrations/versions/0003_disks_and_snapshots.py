@@ -17,6 +17,7 @@ _DISK_COLUMNS = (
     "auto_snapshot_hour",
     "auto_snapshot_skipped",
     "detached_at",
+    "enable_auto_snapshot",
 )
 
 
@@ -125,6 +126,7 @@ def _add_disk_columns() -> None:
     op.add_column("disks", sa.Column("auto_snapshot_hour", sa.DateTime(), nullable=True))
     op.add_column("disks", sa.Column("auto_snapshot_skipped", sa.String(), nullable=True))
     op.add_column("disks", sa.Column("detached_at", sa.DateTime(), nullable=True))
+    op.add_column("disks", sa.Column("enable_auto_snapshot", sa.Boolean(), nullable=False, server_default=sa.true()))
     for column in ("source_snapshot_id", "auto_snapshot_policy_id"):
         op.create_index(f"ix_disks_{column}", "disks", [column])
 

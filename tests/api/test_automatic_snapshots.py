@@ -12,7 +12,7 @@ import pytest
 from agent.core import schedule
 from agent.store.schema import AutoSnapshotPolicy, Disk, Instance, Snapshot
 from tests.support.cloud import Cloud
-from tests.support.timetable import add_disk, finish_taking, running_instance, set_clock, set_status, timetable_of
+from tests.support.timetable import add_disk, change, finish_taking, running_instance, set_clock, timetable_of
 
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
 EVERY_DAY = [1, 2, 3, 4, 5, 6, 7]
@@ -287,7 +287,7 @@ def test_nothing_is_taken_of_an_unattached_basic_disk(host: Host) -> None:
     host.look()
     assert [len(host.taken(one)) for one in (idle, used, other, system)] == [0, 1, 1, 1]
     assert "basic cloud disk" in host.association(idle)["LastSkipped"]
-    set_status(host.cloud, Instance, instance_id, "Stopped")
+    change(host.cloud, Instance, instance_id, status="Stopped")
     host.leap(utc("2026-11-25T09:00"))
     host.look()
     assert [len(host.taken(one)) for one in (idle, used, other, system)] == [0, 2, 2, 2]
@@ -296,12 +296,12 @@ def test_nothing_is_taken_of_an_unattached_basic_disk(host: Host) -> None:
 def test_a_disk_on_its_way_is_waited_for(host: Host) -> None:
     moving, still = add_disk(host.cloud), add_disk(host.cloud)
     host.policy([9], EVERY_DAY, -1, "UTC", moving, still)
-    set_status(host.cloud, Disk, moving, "Attaching")
+    change(host.cloud, Disk, moving, status="Attaching")
     host.leap(utc("2026-11-24T09:00"))
     host.look()
     assert (host.taken(moving), host.taken(still)) == ([], ["11-24 09:00"])
     assert host.association(moving)["LastTime"] == ""
-    set_status(host.cloud, Disk, moving, "In_use")
+    change(host.cloud, Disk, moving, status="In_use")
     host.leap(utc("2026-11-24T09:02"))
     host.look()
     host.look()
@@ -311,11 +311,11 @@ def test_a_disk_on_its_way_is_waited_for(host: Host) -> None:
 def test_but_not_for_long(host: Host) -> None:
     disk_id = add_disk(host.cloud)
     host.policy([9], EVERY_DAY, -1, "UTC", disk_id)
-    set_status(host.cloud, Disk, disk_id, "Detaching")
+    change(host.cloud, Disk, disk_id, status="Detaching")
     host.leap(utc("2026-11-24T08:59"))
     host.live(utc("2026-11-24T09:06"), MINUTE)
     assert host.association(disk_id)["LastSkipped"] == "the disk was Detaching"
-    set_status(host.cloud, Disk, disk_id, "Available")
+    change(host.cloud, Disk, disk_id, status="Available")
     host.live(utc("2026-11-24T09:30"), MINUTE)
     assert host.taken() == []
 
