@@ -50,6 +50,16 @@ IMAGE = Kind(
 DISK = Kind(
     "disk", "d-", "DescribeDisks", "Disks.Disk", "DiskId", "DiskName", filter_parameter="DiskName", tag_type="disk"
 )
+SNAPSHOT = Kind(
+    "snapshot",
+    "s-",
+    "DescribeSnapshots",
+    "Snapshots.Snapshot",
+    "SnapshotId",
+    "SnapshotName",
+    filter_parameter="SnapshotName",
+    tag_type="snapshot",
+)
 SECURITY_GROUP = Kind(
     "security group",
     "sg-",
@@ -79,6 +89,7 @@ BY_NOUN = {
     "instance": INSTANCE,
     "image": IMAGE,
     "disk": DISK,
+    "snapshot": SNAPSHOT,
     "security-group": SECURITY_GROUP,
     "key-pair": KEY_PAIR,
     "vpc": VPC_NETWORK,
