@@ -44,6 +44,11 @@ class Jobs:
         ours = [job for job in found if request_id and job.get("RequestId") == request_id]
         return next(iter(ours or found), None)
 
+    def begun_by(self, request_id: str, resource_id: str) -> Json | None:
+        """The first job of a resource that began with a request."""
+        ours = [job for job in self._ask(ResourceId=[resource_id]) if request_id and job.get("RequestId") == request_id]
+        return ours[-1] if ours else None
+
     def by_id(self, job_id: str) -> Json | None:
         return next(iter(self._ask(JobId=[job_id])), None)
 
@@ -89,7 +94,7 @@ def wait_instances(
             last.update(seen)
             for one in list(open_ids):
                 job = jobs.newest(one, request_id)
-                _raise_failed(job, doing, one)
+                raise_failed(job, doing, one)
                 if goal(seen.get(one), job):
                     open_ids.remove(one)
                 elif job is not None and job["Status"] == SUCCEEDED:
@@ -110,7 +115,7 @@ def wait_job(client: Client, job_id: str, doing: str, timeout: float) -> Json:
     with Progress() as progress, interruptible(goes_on), client.patient(AGENT_AWAY_SECONDS):
         for _ in pauses(timeout, f"not done within {timeout:g} s: {goes_on}", progress):
             job = jobs.by_id(job_id)
-            _raise_failed(job, doing, "")
+            raise_failed(job, doing, "")
             if job is not None and job["Status"] == SUCCEEDED:
                 return job
             progress.update(f"{doing}: {describe_step(job) if job else 'waiting'}")
@@ -145,7 +150,7 @@ def interruptible(message: str) -> Iterator[None]:
         raise Interrupted(f"no longer waiting: {message}; `ecsctl job ls` shows it") from None
 
 
-def _raise_failed(job: Json | None, doing: str, resource_id: str) -> None:
+def raise_failed(job: Json | None, doing: str, resource_id: str) -> None:
     if job is not None and job["Status"] == FAILED:
         of = f" of {resource_id}" if resource_id else ""
         tail = f" (job {job['JobId']}, RequestId {job.get('RequestId', '')})"
