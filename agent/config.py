@@ -26,6 +26,7 @@ class Config:
     prefix: str = "ecs"  # 1-4 lower-case alphanumerics: link names have 15 characters
     region_id: str = "local"
     zone_id: str = "local-a"
+    time_zone: str = "Asia/Shanghai"  # an IANA name; in which policies' hours are read that name no zone of their own
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
     uplink: str = "none"  # none | auto | an interface of the host

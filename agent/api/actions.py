@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    auto_snapshot_policy,
     disk,
     disk_change,
     host,
@@ -18,6 +19,8 @@ from agent.api import (
     region,
     security_group,
     security_group_rule,
+    snapshot,
+    snapshot_link,
     sts,
     tag,
     terminal,
@@ -27,6 +30,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "auto_snapshot_policy",
     "disk",
     "disk_change",
     "host",
@@ -43,6 +47,8 @@ __all__ = [
     "region",
     "security_group",
     "security_group_rule",
+    "snapshot",
+    "snapshot_link",
     "sts",
     "tag",
     "terminal",
