@@ -72,18 +72,22 @@ class LayersMachine(RuleBasedStateMachine):
     farm: Farm
     libvirtd: PrivateLibvirt
     instances: list[str]
+    model: Model
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(running=st.booleans())
+    def begin(self, running: bool) -> None:
         self.model = Model()
-        for instance in self.instances:
+        for number, instance in enumerate(self.instances):
             self._new_disk(instance)
+            if running:
+                self.start(number)
 
     def teardown(self) -> None:
         """When nothing needs a layer any more, none is left."""
         if not hasattr(self, "model"):
             return
-        self._survive()
+        self.farm.fuse.renew()
+        self.farm.restart()
         for instance in self.model.running:
             self.farm.stop(instance)
         for snapshot in self.model.snapshots:
@@ -113,24 +117,26 @@ class LayersMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------ rules
 
-    @rule(data=st.data(), unit=st.integers(0, UNITS), pattern=st.integers(1, 255))
-    def write(self, data: st.DataObject, unit: int, pattern: int) -> None:
+    @rule(data=st.data(), written=st.lists(st.integers(0, UNITS), min_size=1, max_size=5), pattern=st.integers(1, 255))
+    def write(self, data: st.DataObject, written: list[int], pattern: int) -> None:
         if name := self._disk(data):
             disk = self.model.disks[name]
-            place = unit if unit < UNITS else disk.size_gib * GIB_UNITS - 1
-            self.farm.write(name, place, pattern)
-            disk.content[place] = pattern
+            for unit in written:
+                place = unit if unit < UNITS else disk.size_gib * GIB_UNITS - 1
+                self.farm.write(name, place, pattern)
+                disk.content[place] = pattern
 
     @rule(data=st.data(), unit=st.integers(0, UNITS - 1))
-    def discard(self, data: st.DataObject, unit: int) -> None:
+    def zero(self, data: st.DataObject, unit: int) -> None:
         if name := self._disk(data):
-            self.farm.discard(name, unit)
+            self.farm.zero(name, unit)
             self.model.disks[name].content.pop(unit, None)
 
+    @precondition(lambda self: len(self.model.snapshots) < MOST_SNAPSHOTS)
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:
         name = self._disk(data)
-        if name and len(self.model.snapshots) < MOST_SNAPSHOTS:
+        if name:
             snapshot = self.farm.take(name)
             self.farm.wait_taken(snapshot)
             self._survive()
@@ -139,12 +145,14 @@ class LayersMachine(RuleBasedStateMachine):
             disk = self.model.disks[name]
             self.model.snapshots[snapshot] = ModelSnapshot(name, dict(disk.content), disk.size_gib)
 
+    @precondition(lambda self: self.model.snapshots)
     @rule(data=st.data())
     def delete_snapshot(self, data: st.DataObject) -> None:
         if name := self._snapshot(data):
             self.farm.delete_snapshot(name)
             del self.model.snapshots[name]
 
+    @precondition(lambda self: any(disk.instance is None for disk in self.model.disks.values()))
     @rule(data=st.data())
     def delete_disk(self, data: st.DataObject) -> None:
         name = self._disk(data, off=True)
@@ -152,6 +160,7 @@ class LayersMachine(RuleBasedStateMachine):
             self.farm.delete_disk(name)
             del self.model.disks[name]
 
+    @precondition(lambda self: self.model.snapshots)
     @rule(data=st.data())
     def roll_back(self, data: st.DataObject) -> None:
         snapshot = self.model.snapshots.get(name := self._snapshot(data) or "")
@@ -160,10 +169,11 @@ class LayersMachine(RuleBasedStateMachine):
             self.farm.roll_back(snapshot.disk, name)
             disk.content = dict(snapshot.content)
 
+    @precondition(lambda self: self.model.snapshots and len(self.model.disks) < MOST_DISKS)
     @rule(data=st.data(), plugged=st.booleans())
     def create_from(self, data: st.DataObject, plugged: bool) -> None:
         name = self._snapshot(data)
-        if name and len(self.model.disks) < MOST_DISKS:
+        if name:
             snapshot = self.model.snapshots[name]
             off = [one for one in self.instances if one not in self.model.running]
             instance = off[0] if plugged and off else None
@@ -185,6 +195,7 @@ class LayersMachine(RuleBasedStateMachine):
             self.model.disks[name].size_gib += 1
             self.farm.grow(name, self.model.disks[name].size_gib)
 
+    @precondition(lambda self: len(self.model.running) < len(self.instances))
     @rule(instance=st.integers(0, 1))
     def start(self, instance: int) -> None:
         name = self.instances[instance]
@@ -192,6 +203,7 @@ class LayersMachine(RuleBasedStateMachine):
             self.farm.start(name)
             self.model.running.add(name)
 
+    @precondition(lambda self: self.model.running)
     @rule(instance=st.integers(0, 1), kill=st.booleans())
     def stop(self, instance: int, kill: bool) -> None:
         """Also by a SIGKILL of its QEMU."""
@@ -224,8 +236,6 @@ class LayersMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        if not hasattr(self, "model"):
-            return
         self._survive()
         for name, disk in self.model.disks.items():
             self.farm.read_disk(name, disk.wanted())
@@ -235,7 +245,7 @@ class LayersMachine(RuleBasedStateMachine):
     @invariant()
     def files_are_whole_and_few(self) -> None:
         """As soon as nothing is at work any more."""
-        if not hasattr(self, "model") or not self.farm.is_idle():
+        if not self.farm.is_idle():
             return
         assert self.farm.violations() == []
         needed = len(self.model.disks) + len(self.model.snapshots)
@@ -244,7 +254,7 @@ class LayersMachine(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(libvirtd: PrivateLibvirt, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(merge, "WORTHWHILE_BYTES", 4 * UNIT)
+    monkeypatch.setattr(merge, "WORTHWHILE_BYTES", 1 << 20)  # an empty layer has a third of it
     with claim() as claimed:
         claimed.uses_libvirt(libvirtd.uri)
         with farm(claimed.directory, libvirtd.uri, claimed.prefix) as made:

@@ -273,8 +273,9 @@ class Farm:
         """Fill one unit of the disk with a byte; durable when this returns."""
         self._io(disk_id, [f"write -P {pattern} {unit * UNIT} {UNIT}", "flush"])
 
-    def discard(self, disk_id: str, unit: int) -> None:
-        self._io(disk_id, [f"discard {unit * UNIT} {UNIT}", "flush"])
+    def zero(self, disk_id: str, unit: int) -> None:
+        """As a guest that trims: the unit reads as zeros, and its space may be returned."""
+        self._io(disk_id, [f"write -z -u {unit * UNIT} {UNIT}", "flush"])
 
     def read_disk(self, disk_id: str, units: dict[int, int]) -> None:
         """Raises WriteFailed unless each unit is full of its byte."""
