@@ -194,5 +194,6 @@ snapshot = LazyGroup(
         "show": (__name__, "show", "Show one snapshot."),
         "set": (__name__, "set_", "Change a snapshot's name or description."),
         "rm": (__name__, "rm", "Delete snapshots."),
+        "delete": (__name__, "rm", ""),  # as most nouns call it
     },
 )
