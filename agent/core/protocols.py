@@ -191,9 +191,6 @@ class Storage(Protocol):
 
     def virtual_size_bytes(self, path: Path) -> int: ...
 
-    def allocated_bytes(self, layer_id: str) -> int:
-        """What the layer's file takes of the host's file system; 0 when it has none."""
-
     def sweep(self) -> list[str]:
         """Remove temporary files of interrupted calls; their names. Only at start, before any call."""
 

@@ -151,12 +151,6 @@ class LocalStorage:
         """The size of the disk in a qcow2 file, which may be in use."""
         return int(str(_information(path, f"look into {path}")["virtual-size"]))
 
-    def allocated_bytes(self, layer_id: str) -> int:
-        try:
-            return self.layer_path(layer_id).stat().st_blocks * _STAT_BLOCK
-        except FileNotFoundError:
-            return 0
-
     def sweep(self) -> list[str]:
         return durable.sweep(self._disks) + durable.sweep(self._images)
 
