@@ -26,6 +26,7 @@ class Config:
     prefix: str = "ecs"  # 1-4 lower-case alphanumerics: link names have 15 characters
     region_id: str = "local"
     zone_id: str = "local-a"
+    time_zone: str = "Asia/Shanghai"  # an IANA name; in which policies' hours are read that name no zone of their own
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
     uplink: str = "none"  # none | auto | an interface of the host
@@ -38,6 +39,8 @@ class Config:
     socket_group: str = "ecs"  # may use the unix socket without root, if the group exists
     quotas: dict[str, int] = field(default_factory=dict)  # overrides of the defaults, by quota name
     minimum_disk_gib: dict[str, int] = field(default_factory=dict)  # lab use: by disk category, and `system`
+    disk_limits: dict[str, dict[str, int]] = field(default_factory=dict)  # core.disk_categories.SETTINGS, by category
+    detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
     dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
     memory_overcommit: float = 1.0

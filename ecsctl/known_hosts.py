@@ -44,3 +44,11 @@ def claim(host: str, instance_id: str) -> None:
     forget(host)
     owners[host] = instance_id
     write_private(_owners_path(), json.dumps(owners, indent=1))
+
+
+def renew(instance_id: str) -> None:
+    """The instance's system disk is made anew: whatever keys are kept of it, under any name, will not be its keys."""
+    for host, owner in _owners().items():
+        if owner.partition(" ")[0] == instance_id:
+            forget(host)
+    forget(instance_id)

@@ -2,7 +2,9 @@
 
 from agent.api import (
     account,
+    auto_snapshot_policy,
     disk,
+    disk_change,
     host,
     image,
     instance,
@@ -17,6 +19,8 @@ from agent.api import (
     region,
     security_group,
     security_group_rule,
+    snapshot,
+    snapshot_link,
     sts,
     tag,
     terminal,
@@ -26,7 +30,9 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "auto_snapshot_policy",
     "disk",
+    "disk_change",
     "host",
     "image",
     "instance",
@@ -41,6 +47,8 @@ __all__ = [
     "region",
     "security_group",
     "security_group_rule",
+    "snapshot",
+    "snapshot_link",
     "sts",
     "tag",
     "terminal",

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from agent.core.specs import (
     Acceleration,
+    DiskSpec,
     DomainInfo,
     DomainSpec,
     FilterSpec,
@@ -81,6 +82,27 @@ class Hypervisor(Protocol):
     def stop_merging(self, name: str, serial: str) -> None:
         """Give up a merge, if there is one; when this returns it has ended."""
 
+    # -- disks of a running guest; known by their serials, too
+
+    def attached_disks(self, name: str) -> builtins.set[str] | None:
+        """Serials of the disks that the domain has now, with those it was asked to let go of; None: it is off."""
+
+    def attach_disk(self, name: str, disk: DiskSpec) -> None:
+        """Plug a disk into an active domain; no-op when it has it. Raises DriverError when it is off."""
+
+    def request_detach(self, name: str, serial: str) -> None:
+        """Ask the guest to let go of a disk, and return at once; no-op when it does not have it (any more). When the
+        guest has done so, the callback of `on_change` is called and the disk is not in `attached_disks`."""
+
+    def mounted(self, name: str, serial: str) -> builtins.list[str] | None:
+        """Where the guest has mounted file systems of a disk, by its guest agent; None when no agent answers."""
+
+    def resize_disk(self, name: str, serial: str, size_bytes: int) -> None:
+        """Grow a disk of an active domain and tell the guest. Never smaller: the caller knows the present size."""
+
+    def limit_disk(self, name: str, disk: DiskSpec) -> None:
+        """Let the I/O limits of `disk` hold from now on in an active domain."""
+
     # --
 
     def info(self, name: str) -> DomainInfo | None:
@@ -90,8 +112,8 @@ class Hypervisor(Protocol):
         """All our domains, by name."""
 
     def on_change(self, callback: Callable[[str | None], None]) -> None:
-        """Call back (from another thread) with a domain's name at each of its life cycle events, and
-        with None when the connection came back, when anything may have changed."""
+        """Call back (from another thread) with a domain's name at each of its life cycle events and when it has let
+        go of a device, and with None when the connection came back, when anything may have changed."""
 
     def acceleration(self) -> Acceleration:
         """What guests run on; probed by running a guest, cached until kernel or boot changes."""

@@ -13,6 +13,7 @@ from agent.jobs.model import KINDS
 from agent.store.schema import Job
 
 UNFINISHED = ("pending", "running", "undoing")
+ENDED = ("succeeded", "failed")
 
 
 def enqueue(
@@ -63,6 +64,12 @@ def busy(session: Session, lock: str) -> bool:
     """Whether an unfinished job holds or waits for `lock`."""
     found = session.scalar(select(Job.sequence).where(Job.lock == lock, Job.state.in_(UNFINISHED)).limit(1))
     return found is not None
+
+
+def works_on(session: Session, resource_id: str) -> bool:
+    """Whether an unfinished job is about this resource, whatever its lock is."""
+    found = select(Job.sequence).where(Job.resource_id == resource_id, Job.state.in_(UNFINISHED)).limit(1)
+    return session.scalar(found) is not None
 
 
 def give_up_waiting(session: Session, resource_id: str, why: str, now: dt.datetime) -> None:

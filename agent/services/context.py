@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
-from agent.core.protocols import Builder, Hypervisor, Network
+from agent.core.protocols import Builder, Hypervisor, Network, Storage
 from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -57,6 +57,7 @@ class Services:
     identity: IdentityKey
     runner: Runner
     hypervisor: Hypervisor
+    storage: Storage
     network: Network
     builder: Builder
     instance_types: dict[str, InstanceType]

@@ -19,7 +19,7 @@ from agent.config import Config
 from agent.core import ids, instance_types
 from agent.core.clock import ManualClock
 from agent.core.identity import Identity
-from agent.core.protocols import Hypervisor, Network
+from agent.core.protocols import Hypervisor, Network, Storage
 from agent.core.specs import HostCapacity, Recipe
 from agent.jobs.layers import tree
 from agent.policy.trust import ECS_SERVICE
@@ -97,6 +97,16 @@ class HypervisorStandIn:
         return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
 
 
+class StorageStandIn:
+    """Layers as large as `allocated` says, by id."""
+
+    def __init__(self) -> None:
+        self.allocated: dict[str, int] = {}
+
+    def allocated_bytes(self, layer_id: str) -> int:
+        return self.allocated.get(layer_id, 0)
+
+
 class CatalogueStandIn:
     """Two recipes; builds nothing."""
 
@@ -134,6 +144,7 @@ class Cloud:
         self.store = Store(directory / "ecs.db")
         self.runner = RunnerStandIn()
         self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
+        self.storage = StorageStandIn()
         hypervisor = cast(Hypervisor, self.hypervisor)
         self.services = Services(
             version="0",
@@ -144,6 +155,7 @@ class Cloud:
             identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
             hypervisor=hypervisor,
+            storage=cast(Storage, self.storage),
             network=cast(Network, None),
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),

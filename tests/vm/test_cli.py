@@ -72,9 +72,36 @@ def test_plain_ssh_reaches_it_by_name(environ: dict[str, str], ecsctl: Ecsctl, g
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
+def test_snapshots_and_policies(ecsctl: Ecsctl, guest: str) -> None:
+    taken = ecsctl("snapshot", "create", "cli-before", "--instance", NAME).strip()
+    assert ecsctl("snapshot", "show", taken, "--query", "Status") == "accomplished\n"
+    ecsctl("disk", "create", "cli-copy", "--snapshot", "cli-before", "--size", "20")
+    ecsctl("snapshot", "rm", "--yes", "cli-before", status=1)
+    ecsctl("snapshot-policy", "create", "cli-nightly", "--hours", "3", "--weekdays", "daily", "--disk", "cli-copy")
+    assert "cli-copy, nothing so far" in ecsctl("snapshot-policy", "show", "cli-nightly")
+    ecsctl("snapshot-policy", "rm", "--yes", "cli-nightly")
+    ecsctl("disk", "delete", "--yes", "cli-copy")
+    ecsctl("snapshot", "rm", "--yes", "cli-before")
+    assert taken not in ecsctl("snapshot", "ls", "-o", "wide")
+
+
 def test_stop_and_start_are_waited_for(ecsctl: Ecsctl, guest: str) -> None:
     ecsctl("instance", "stop", NAME, "--force")
     assert ecsctl("instance", "show", NAME, "--query", "Status") == "Stopped\n"
     ecsctl("instance", "start", NAME)
     assert ecsctl("instance", "show", NAME, "--query", "Status") == "Running\n"
     ecsctl("instance", "wait", NAME, "--for", "ssh", "--timeout", "240")
+
+
+def test_a_disk_comes_to_the_guest_and_goes_again(ecsctl: Ecsctl, guest: str) -> None:
+    disk_id = ecsctl("disk", "create", "cli-data", "--size", "20").strip()
+    serial = disk_id.removeprefix("d-")
+    assert ecsctl("disk", "attach", "cli-data", NAME).strip() == f"/dev/disk/by-id/virtio-{serial}"
+    found = f"until grep -l {serial} /sys/block/*/serial; do usleep 100000; done"
+    assert ecsctl("instance", "ssh", NAME, "--", found).startswith("/sys/block/vd")
+    ecsctl("disk", "grow", "cli-data", "21")
+    assert ecsctl("disk", "show", "cli-data", "--query", "Size") == "21\n"
+    ecsctl("disk", "delete", "--yes", "cli-data", status=1)
+    ecsctl("disk", "detach", "cli-data")
+    ecsctl("disk", "delete", "--yes", "cli-data")
+    assert "cli-data" not in ecsctl("disk", "ls", "-o", "name").split()
