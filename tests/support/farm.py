@@ -349,6 +349,15 @@ class Farm:
     def wait_idle(self) -> None:
         wait_for("all jobs' end", lambda: self.fuse.blown.is_set() or self.is_idle(), 60, every=0.02)
 
+    def wait_message(self, message: str) -> None:
+        """Until an unfinished job says so."""
+
+        def said() -> bool:
+            with self.store.read() as session:
+                return message in session.scalars(select(Job.message).where(Job.state.in_(journal.UNFINISHED))).all()
+
+        wait_for(message, said, 60, every=0.02)
+
     def is_idle(self) -> bool:
         """Whether no job is unfinished."""
         with self.store.read() as session:
