@@ -169,11 +169,11 @@ def set_(app: App, name: str, new_name: str | None, description: str | None) -> 
         app.emit_item(_one(app.client, snapshot_id), VIEW)
 
 
-@command("rm")
+@command("delete")
 @click.argument("snapshots", metavar="NAME...", nargs=-1, required=True, shell_complete=names("snapshot"))
 @click.option("--force", is_flag=True, help="Also when disks were made of it; they can then not be re-initialised.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (asked on a terminal only).")
-def rm(app: App, snapshots: tuple[str, ...], force: bool, yes: bool) -> None:
+def delete(app: App, snapshots: tuple[str, ...], force: bool, yes: bool) -> None:
     """Delete snapshots for good. Other snapshots and the disks stay whole."""
     ids = find_ids(app.client, SNAPSHOT, snapshots)
     if not yes and sys.stdin.isatty():
@@ -195,7 +195,6 @@ snapshot = LazyGroup(
         "ls": (__name__, "ls", "List snapshots."),
         "show": (__name__, "show", "Show one snapshot."),
         "set": (__name__, "set_", "Change a snapshot's name or description."),
-        "rm": (__name__, "rm", "Delete snapshots."),
-        "delete": (__name__, "rm", ""),  # as most nouns call it
+        "delete": (__name__, "delete", "Delete snapshots."),
     },
 )
