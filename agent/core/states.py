@@ -27,4 +27,6 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "set_host_name": frozenset({RUNNING, STOPPED}),
     "reset_password_now": frozenset({RUNNING}),
     "set_user_data": frozenset({STOPPED}),
+    "set_type": frozenset({STOPPED}),
+    "replace_system_disk": frozenset({STOPPED}),
 }

@@ -14,14 +14,13 @@ from agent.core.errors import (
     IncorrectInstanceStatus,
     InvalidParameter,
     MissingParameter,
-    NoStock,
     NotFound,
 )
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
 from agent.jobs.layers import tree
-from agent.services import capacity, login, metadata_options, quota, security_group, tag, vswitch
+from agent.services import capacity, instance_type, login, metadata_options, quota, security_group, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
 from agent.services import role as roles
@@ -32,7 +31,6 @@ from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
 MAX_USER_DATA_BYTES = 16 * 1024
 CATEGORIES = ("cloud", "cloud_efficiency", "cloud_ssd", "ephemeral", "ephemeral_ssd", "cloud_essd")
 WINDOWS = "windows"
-MAX_VCPUS_OF_32_BIT_WINDOWS = 4
 WINDOWS_NAME_LENGTH = 15  # of a host name; longer ones would be cut off in the guest
 SYSTEM_DISK_GIB = {"linux": (20, 500), "windows": (40, 500)}
 
@@ -121,14 +119,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
             f"known types are {known}.",
             code="InvalidInstanceType.ValueNotSupported",
         )
-    if image.architecture == "i386" and type_.memory_mib >= 4096:
-        raise InvalidParameter(
-            "InstanceType",
-            type_.id,
-            "32-bit images need a type with less than 4 GiB of memory.",
-            code="InvalidInstanceType.ValueNotSupported",
-        )
-    _check_windows(request, image, type_)
+    instance_type.check_image(type_, image)
+    _check_windows(request, image)
     network = _network(caller, request)
     groups = _groups(caller, request, network)
     if request.key_pair_name:
@@ -136,19 +128,18 @@ def _plan(caller: Caller, request: Request) -> _Plan:
     if request.ram_role_name:
         roles.usable_by_ecs(caller, request.ram_role_name)
     _check_quotas(caller, request.amount)
-    if type_.gpu_amount:
-        raise NoStock(f'The instance type "{type_.id}" needs a GPU ({type_.gpu_spec}); this host has none to give.')
+    instance_type.check_gpu(type_)
     return _Plan(
         image=image,
         type=type_,
         vswitch=network,
         groups=groups,
-        disk_gib=_disk_size(caller, request, image),
+        disk_gib=system_disk_gib(caller, image, request.system_disk.size_gib),
     )
 
 
-def _check_windows(request: Request, image: Image, type_: InstanceType) -> None:
-    """What holds for Windows alone: no key pairs, short host names, and few processors for 32 bits (SPEC G7)."""
+def _check_windows(request: Request, image: Image) -> None:
+    """What holds for Windows alone: no key pairs and short host names."""
     if image.os_type != WINDOWS:
         return
     if request.key_pair_name:
@@ -159,13 +150,6 @@ def _check_windows(request: Request, image: Image, type_: InstanceType) -> None:
     if request.host_name:
         for number in (0, request.amount - 1):
             validate.windows_host_name("HostName", _host_name(request, image, "", number))
-    if image.architecture == "i386" and type_.vcpus > MAX_VCPUS_OF_32_BIT_WINDOWS:
-        raise InvalidParameter(
-            "InstanceType",
-            type_.id,
-            f"32-bit Windows uses at most {MAX_VCPUS_OF_32_BIT_WINDOWS} vCPUs.",
-            code="InvalidInstanceType.ValueNotSupported",
-        )
 
 
 def _check_texts(request: Request) -> None:
@@ -245,20 +229,23 @@ def _check_quotas(caller: Caller, amount: int) -> None:
     quota.check(caller, "disks", caller.session.scalar(disks) or 0, amount)
 
 
-def _disk_size(caller: Caller, request: Request, image: Image) -> int:
+def system_disk_gib(caller: Caller, image: Image, wanted: int | None, default: int = 0) -> int:
+    """The size of a system disk of the image: `wanted`, else `default` or the smallest that is possible, whichever is
+    more. Raises InvalidParameter for one below the image's or beyond the limits (SPEC section 0)."""
     low, high = SYSTEM_DISK_GIB[image.os_type]
     low = max(image.size_gib, caller.services.config.minimum_disk_gib.get("system", low))
-    size = request.system_disk.size_gib or low
-    if not low <= size <= max(high, low):
+    if wanted is None:
+        return max(low, default)
+    if not low <= wanted <= max(high, low):
         raise InvalidParameter(
             "SystemDisk.Size",
-            size,
+            wanted,
             f"{low}-{high} GiB are possible with the image {image.id}.",
             code="InvalidSystemDiskSize.ValueNotSupported"
-            if size > high
+            if wanted > high
             else "InvalidSystemDiskSize.LessThanImageSize",
         )
-    return size
+    return wanted
 
 
 def _names(request: Request, instance_id: str) -> list[str]:
@@ -314,8 +301,12 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
 
 def _host_name(request: Request, image: Image, instance_id: str, number: int) -> str:
     if not request.host_name:
-        return instance_id[:WINDOWS_NAME_LENGTH] if image.os_type == WINDOWS else instance_id
+        return default_host_name(instance_id, image.os_type)
     return f"{request.host_name}{number + 1:03d}" if request.unique_suffix and request.amount > 1 else request.host_name
+
+
+def default_host_name(instance_id: str, os_type: str) -> str:
+    return instance_id[:WINDOWS_NAME_LENGTH] if os_type == WINDOWS else instance_id
 
 
 def _system_disk(caller: Caller, request: Request, plan: _Plan, instance: Instance) -> Disk:
