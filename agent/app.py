@@ -43,7 +43,7 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, default_network, metadata, policy, quota
+from agent.services import account, default_network, metadata, policy, quota, space
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -99,9 +99,19 @@ class Agent:
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
             pages=self.page_access,
-            problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
+            storage=self.drivers.storage,
+            problems=self._problems,
             hash_password=hash_password,
         )
+
+    def _problems(self) -> list[str]:
+        drivers = self.drivers
+        return [
+            *drivers.hypervisor.host_problems(),
+            *space.problems(self.config, drivers.storage),
+            *self.reconciler.stalled.problems(),
+            *self.reconciler.orphans,
+        ]
 
     def _server(self) -> Server:
         import agent.api.actions  # noqa: F401  (declares every action)

@@ -38,6 +38,7 @@ class Config:
     socket_group: str = "ecs"  # may use the unix socket without root, if the group exists
     quotas: dict[str, int] = field(default_factory=dict)  # overrides of the defaults, by quota name
     minimum_disk_gib: dict[str, int] = field(default_factory=dict)  # lab use: by disk category, and `system`
+    disk_reserve_gib: float = -1.0  # of the host's disk nothing new may use; below 0: a twentieth, at most 10 GiB
     dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
     memory_overcommit: float = 1.0

@@ -127,6 +127,9 @@ class Storage(Protocol):
 
     def virtual_size_bytes(self, path: Path) -> int: ...
 
+    def allocated_bytes(self, path: Path) -> int:
+        """What a file takes of the host's disk, without those it is an overlay on; 0 when there is none. Quick."""
+
     def sweep(self) -> list[str]:
         """Remove temporary files of interrupted calls; their names. Only at start, before any call."""
 

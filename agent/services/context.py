@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
-from agent.core.protocols import Builder, Hypervisor, Network
+from agent.core.protocols import Builder, Hypervisor, Network, Storage
 from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -58,6 +58,7 @@ class Services:
     runner: Runner
     hypervisor: Hypervisor
     network: Network
+    storage: Storage
     builder: Builder
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels

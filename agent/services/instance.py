@@ -20,7 +20,7 @@ from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
 from agent.jobs.layers import tree
-from agent.services import capacity, instance_type, login, metadata_options, quota, security_group, tag, vswitch
+from agent.services import capacity, instance_type, login, metadata_options, quota, security_group, space, tag, vswitch
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
 from agent.services import role as roles
@@ -88,6 +88,7 @@ def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
     Raises the public error of the first thing that is wrong; nothing is written then.
     """
     plan = _plan(caller, request)
+    space.check(caller, space.NEW_LAYER_BYTES * request.amount, "create the instance's disks")
     if start:
         capacity.check_room(caller, plan.type.vcpus * request.amount, plan.type.memory_mib * request.amount)
     made = []

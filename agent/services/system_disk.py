@@ -17,7 +17,7 @@ from agent.jobs import journal
 from agent.jobs.layers import tree
 from agent.services import image as images
 from agent.services import instance as instances
-from agent.services import instance_type, login
+from agent.services import instance_type, login, space
 from agent.services.context import Caller
 from agent.store.schema import Disk, Image, Instance
 
@@ -56,6 +56,7 @@ def replace(caller: Caller, request: Request) -> Disk:
     # Every image is of a system disk alone: none brings data disks, which could not be used here.
     _check_type(caller, instance, image)
     size_gib = instances.system_disk_gib(caller, image, request.size_gib, default=old.size_gib)
+    space.check(caller, space.NEW_LAYER_BYTES, "replace a system disk")
     before = {name: _stored(getattr(instance, name)) for name in FOLLOWING}
     _follow(instance, image)
     _set_login(caller, instance, image, request)

@@ -19,7 +19,7 @@ from agent.config import Config
 from agent.core import ids, instance_types
 from agent.core.clock import ManualClock
 from agent.core.identity import Identity
-from agent.core.protocols import Hypervisor, Network
+from agent.core.protocols import Hypervisor, Network, Storage
 from agent.core.specs import HostCapacity, Recipe
 from agent.jobs.layers import tree
 from agent.policy.trust import ECS_SERVICE
@@ -97,6 +97,26 @@ class HypervisorStandIn:
         return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
 
 
+class StorageStandIn:
+    """A disk of 100 GiB, half of it free. `sizes`: bytes that files take, by name; others take 1 MiB."""
+
+    def __init__(self) -> None:
+        self.total, self.available = 100 * 2**30, 50 * 2**30
+        self.sizes: dict[str, int] = {}
+
+    def capacity_bytes(self) -> tuple[int, int]:
+        return self.total, self.available
+
+    def layer_path(self, layer_id: str) -> Path:
+        return Path("/disks", layer_id)
+
+    def image_path(self, image_id: str) -> Path:
+        return Path("/images", image_id)
+
+    def allocated_bytes(self, path: Path) -> int:
+        return self.sizes.get(path.name, 2**20)
+
+
 class CatalogueStandIn:
     """Two recipes; builds nothing."""
 
@@ -134,6 +154,7 @@ class Cloud:
         self.store = Store(directory / "ecs.db")
         self.runner = RunnerStandIn()
         self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
+        self.storage = StorageStandIn()
         hypervisor = cast(Hypervisor, self.hypervisor)
         self.services = Services(
             version="0",
@@ -145,6 +166,7 @@ class Cloud:
             runner=self.runner,
             hypervisor=hypervisor,
             network=cast(Network, None),
+            storage=cast(Storage, self.storage),
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,

@@ -22,6 +22,7 @@ from agent.drivers import command, durable, qemu_user
 
 LAYOUT = "compat=1.1,extended_l2=on,cluster_size=128k"
 GIB = 1 << 30
+BLOCK = 512  # what stat(2) counts in, whatever the file system does
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _SUFFIX = ".qcow2"
 
@@ -101,6 +102,12 @@ class LocalStorage:
     def virtual_size_bytes(self, path: Path) -> int:
         """The size of the disk in a qcow2 file, which may be in use."""
         return int(str(_information(path, f"look into {path}")["virtual-size"]))
+
+    def allocated_bytes(self, path: Path) -> int:
+        try:
+            return path.stat().st_blocks * BLOCK
+        except FileNotFoundError:
+            return 0
 
     def sweep(self) -> list[str]:
         return durable.sweep(self._disks) + durable.sweep(self._images)
