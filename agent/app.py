@@ -43,7 +43,7 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
-from agent.services import account, default_network, metadata, policy, quota, space
+from agent.services import account, default_network, disk, metadata, policy, quota, space
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -69,6 +69,7 @@ class Agent:
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(mode)
         quota.check_names(config)
+        disk.check_limits(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

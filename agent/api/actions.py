@@ -3,6 +3,7 @@
 from agent.api import (
     account,
     disk,
+    disk_change,
     host,
     image,
     instance,
@@ -30,6 +31,7 @@ from agent.api import (
 __all__ = [
     "account",
     "disk",
+    "disk_change",
     "host",
     "image",
     "instance",

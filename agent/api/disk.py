@@ -1,4 +1,4 @@
-"""Disk actions: what there is (SPEC D12, its reading side)."""
+"""Disks: what there is (SPEC D12)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,13 @@ from agent.api.edge.call import Call
 from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
-from agent.core import ids
+from agent.core import disk_categories, ids
 from agent.core.clock import iso_seconds
 from agent.services import disk as service
 from agent.services import tag
 from agent.store.schema import Disk
 
-_IGNORED = (
-    "AdditionalAttributes",
-    "DiskChargeType",
-    "EnableShared",
-    "Filter",
-    "LockReason",
-    "PerformanceLevel",
-    "ResourceGroupId",
-)
+_IGNORED = ("AdditionalAttributes", "DryRun", "EnableShared", "Filter", "LockReason", "ResourceGroupId")
 
 
 class DescribeDisksParams(RegionParams, Paged):
@@ -39,6 +31,10 @@ class DescribeDisksParams(RegionParams, Paged):
     portable: bool | None = None
     delete_with_instance: bool | None = None
     delete_auto_snapshot: bool | None = None
+    enable_auto_snapshot: bool | None = None
+    enable_automated_snapshot_policy: bool | None = None
+    disk_charge_type: str = ""
+    performance_level: str = ""
     encrypted: bool = False
     multi_attach: str = ""
     snapshot_id: str = ""
@@ -67,11 +63,15 @@ def describe_disks(call: Call, p: DescribeDisksParams) -> dict[str, Any]:
         portable=p.portable,
         delete_with_instance=p.delete_with_instance,
         delete_auto_snapshot=p.delete_auto_snapshot,
+        enable_auto_snapshot=p.enable_auto_snapshot,
+        has_policy=p.enable_automated_snapshot_policy,
+        snapshot_id=p.snapshot_id,
+        policy_id=p.auto_snapshot_policy_id,
         tags=tag_filters(p.tag),
     )
     found = service.find_disks(caller(call), wanted)
-    shared = p.multi_attach.lower() == "enabled"
-    if p.encrypted or shared or p.snapshot_id or p.auto_snapshot_policy_id or p.kms_key_id:
+    shared, prepaid = p.multi_attach.lower() == "enabled", p.disk_charge_type not in ("", "PostPaid")
+    if p.encrypted or shared or prepaid or p.performance_level or p.kms_key_id:
         found = found.where(Disk.id.is_(None))  # no disk has any of these
     page = paging.page(call.session, found, p)
     tags = tag.tags_of(call.session, "disk", [disk.id for disk in page.items])
@@ -79,9 +79,6 @@ def describe_disks(call: Call, p: DescribeDisksParams) -> dict[str, Any]:
 
 
 def _shown(call: Call, disk: Disk, tags: list[tuple[str, str]]) -> dict[str, Any]:
-    attached = iso_seconds(disk.attached_at) if disk.attached_at else ""
-    attachment = {"InstanceId": disk.instance_id, "Device": disk.device or "", "AttachedTime": attached}
-    attachments = [attachment] if disk.instance_id else []
     return {
         "DiskId": disk.id,
         "DiskName": disk.name,
@@ -93,22 +90,17 @@ def _shown(call: Call, disk: Disk, tags: list[tuple[str, str]]) -> dict[str, Any
         "Size": disk.size_gib,
         "Status": disk.status,
         "SerialNumber": ids.body(disk.id),
-        "InstanceId": disk.instance_id or "",
-        "Device": disk.device or "",
-        "AttachedTime": attached,
-        "DetachedTime": "",
-        "Attachments": {"Attachment": attachments},
-        "MountInstances": {"MountInstance": attachments},
-        "MountInstanceNum": len(attachments),
+        **_attachment(disk),
+        **_performance(call, disk),
         "MultiAttach": "Disabled",
         "Portable": service.is_portable(disk),
         "DeleteWithInstance": disk.delete_with_instance,
         "DeleteAutoSnapshot": disk.delete_auto_snapshot,
-        "EnableAutoSnapshot": True,
-        "EnableAutomatedSnapshotPolicy": False,
-        "AutoSnapshotPolicyId": "",
+        "EnableAutoSnapshot": disk.enable_auto_snapshot,
+        "EnableAutomatedSnapshotPolicy": disk.auto_snapshot_policy_id is not None,
+        "AutoSnapshotPolicyId": disk.auto_snapshot_policy_id or "",
         "ImageId": disk.image_id or "",
-        "SourceSnapshotId": "",
+        "SourceSnapshotId": disk.source_snapshot_id or "",
         "SourceDiskId": "",
         "Encrypted": False,
         "KMSKeyId": "",
@@ -124,4 +116,31 @@ def _shown(call: Call, disk: Disk, tags: list[tuple[str, str]]) -> dict[str, Any
         "OperationLocks": {"OperationLock": []},
         "CreationTime": iso_seconds(disk.created_at),
         "Tags": ecs_tags(tags),
+    }
+
+
+def _attachment(disk: Disk) -> dict[str, Any]:
+    attached = iso_seconds(disk.attached_at) if disk.attached_at and disk.instance_id else ""
+    attachment = {"InstanceId": disk.instance_id, "Device": disk.device or "", "AttachedTime": attached}
+    attachments = [attachment] if disk.instance_id else []
+    return {
+        "InstanceId": disk.instance_id or "",
+        "Device": disk.device or "",
+        "AttachedTime": attached,
+        "DetachedTime": iso_seconds(disk.detached_at) if disk.detached_at else "",
+        "Attachments": {"Attachment": attachments},
+        "MountInstances": {"MountInstance": attachments},
+        "MountInstanceNum": len(attachments),
+    }
+
+
+def _performance(call: Call, disk: Disk) -> dict[str, Any]:
+    """What a guest can get of it, reading and writing together; left out where there is no limit. MB/s as in public."""
+    found = disk_categories.limits(disk.category, disk.size_gib, call.services.config.disk_limits)
+    if found is None:
+        return {}
+    throughput = found.bytes_per_second // 2**20
+    return {
+        **dict.fromkeys(("IOPS", "IOPSRead", "IOPSWrite"), found.iops),
+        **dict.fromkeys(("Throughput", "ThroughputRead", "ThroughputWrite"), throughput),
     }

@@ -8,13 +8,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from agent.api.common import refuse
 from agent.api.edge.errors import UnsupportedParameter
 from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
 from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
+from agent.services import disk_plan
 from agent.services import instance as service
+from agent.services.disk_plan import Wanted
 from agent.services.instance_change import Changes
+from agent.services.instance_disks import SystemDisk
 from agent.services.metadata_options import Endpoint, Options, Tokens
 
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
@@ -36,7 +40,30 @@ class SystemDiskParams(Params):
 
 
 class DataDiskParams(Params):
-    size: str = ""
+    category: str = disk_plan.CLOUD
+    size: int | None = None
+    snapshot_id: str = ""
+    disk_name: str = ""
+    description: str = ""
+    device: str = ""
+    delete_with_instance: bool = True
+    encrypted: bool = False
+    auto_snapshot_policy_id: str = ""
+
+    def wanted(self, number: int) -> Wanted:
+        """For the service; raises UnsupportedParameter for what cannot be done here."""
+        head = f"DataDisk.{number}"
+        given = {f"{head}.Encrypted": self.encrypted, f"{head}.AutoSnapshotPolicyId": self.auto_snapshot_policy_id}
+        refuse("RunInstances", **given)
+        return Wanted(
+            category=self.category,
+            size_gib=self.size,
+            snapshot_id=self.snapshot_id,
+            name=self.disk_name,
+            description=self.description,
+            device=self.device,
+            delete_with_instance=self.delete_with_instance,
+        )
 
 
 class CreateParams(RegionParams):
@@ -52,6 +79,7 @@ class CreateParams(RegionParams):
     host_name: str = ""
     description: str = ""
     system_disk: SystemDiskParams = SystemDiskParams()
+    data_disk: list[DataDiskParams] = []
     key_pair_name: str = ""
     password: str = ""
     user_data: str = ""
@@ -64,7 +92,6 @@ class CreateParams(RegionParams):
     # Parts of the public action that this agent cannot do yet: refused, never misread.
     instance_charge_type: str = "PostPaid"
     internet_max_bandwidth_out: int = 0
-    data_disk: list[DataDiskParams] = []
 
 
 class RunParams(CreateParams):
@@ -98,7 +125,8 @@ def request_of(params: CreateParams) -> service.Request:
         unique_suffix=run.unique_suffix if run else False,
         host_name=params.host_name,
         description=params.description,
-        system_disk=service.SystemDisk(disk.category, disk.size, disk.disk_name, disk.description),
+        data_disks=tuple(one.wanted(number) for number, one in enumerate(params.data_disk, 1)),
+        system_disk=SystemDisk(disk.category, disk.size, disk.disk_name, disk.description),
         key_pair_name=params.key_pair_name,
         password=params.password,
         user_data=_decoded(params.user_data),
@@ -114,7 +142,6 @@ def _refuse_unsupported(params: CreateParams) -> None:
     given = {
         "InstanceChargeType": params.instance_charge_type != "PostPaid" and params.instance_charge_type,
         "InternetMaxBandwidthOut": params.internet_max_bandwidth_out,
-        "DataDisk.1": params.data_disk,
         "AutoReleaseTime": getattr(params, "auto_release_time", ""),
         "LaunchTemplateId": getattr(params, "launch_template_id", ""),
     }

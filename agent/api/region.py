@@ -8,10 +8,11 @@ from agent.api.caller import caller
 from agent.api.edge.call import Call
 from agent.api.edge.params import RegionParams
 from agent.api.edge.registry import ECS, action
+from agent.core import disk_categories
 from agent.core.errors import NotFound
-from agent.services import disk, instance_type, quota
+from agent.services import instance_type, quota
 
-DISK_CATEGORIES = tuple(disk.SIZES_GIB)
+DISK_CATEGORIES = tuple(disk_categories.SIZES_GIB)
 _IGNORED = ("AcceptLanguage", "InstanceChargeType", "SpotStrategy", "Verbose", "ResourceType")
 
 
@@ -112,7 +113,10 @@ def _supported(call: Call, p: DescribeAvailableResourceParams) -> list[dict[str,
     if p.destination_resource in ("SystemDisk", "DataDisk"):
         system = p.destination_resource == "SystemDisk"
         only = p.system_disk_category if system else p.data_disk_category
-        limits = {name: disk.SYSTEM_SIZES_GIB["linux"] if system else sizes for name, sizes in disk.SIZES_GIB.items()}
+        limits = {
+            name: disk_categories.SYSTEM_SIZES_GIB["linux"] if system else sizes
+            for name, sizes in disk_categories.SIZES_GIB.items()
+        }
         return [
             {**_resource(name), "Min": smallest, "Max": largest, "Unit": "GiB"}
             for name, (smallest, largest) in limits.items()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from agent.core.specs import (
     Acceleration,
+    DiskSpec,
     DomainInfo,
     DomainSpec,
     FilterSpec,
@@ -59,6 +60,51 @@ class Hypervisor(Protocol):
     def set_password(self, name: str, user: str, password_hash: str) -> None:
         """Give a user of the running guest a password, by its guest agent; only its crypt hash is handed over."""
 
+    # -- layers of disks; a disk is named by its serial
+
+    def disk_files(self, name: str) -> dict[str, tuple[Path, ...]]:
+        """By serial the files under each disk of an active domain, the one written to first; none when it is off."""
+
+    def switch_layer(self, name: str, serial: str, new: Path, *, quiet: bool) -> None:
+        """Let the running guest write to `new`, an empty overlay on the file that it writes to now. `quiet`: its file
+        systems are frozen at that moment by its guest agent, or the call fails and nothing is switched."""
+
+    def thaw(self, name: str) -> None:
+        """Let the guest's file systems go on, frozen or not; no-op when it is off. Raises DriverError when its guest
+        agent does not answer."""
+
+    def start_merging(self, name: str, serial: str, layer: Path, into: Path) -> None:
+        """Begin to write `layer` into `into` right below it, both below the file that the running guest writes to."""
+
+    def merging(self, name: str, serial: str) -> tuple[int, int] | None:
+        """Bytes done, and all of them, of a merge; None: there is none (any more)."""
+
+    def stop_merging(self, name: str, serial: str) -> None:
+        """Give up a merge, if there is one; when this returns it has ended."""
+
+    # -- disks of a running guest; known by their serials, too
+
+    def attached_disks(self, name: str) -> builtins.set[str] | None:
+        """Serials of the disks that the domain has now, with those it was asked to let go of; None: it is off."""
+
+    def attach_disk(self, name: str, disk: DiskSpec) -> None:
+        """Plug a disk into an active domain; no-op when it has it. Raises DriverError when it is off."""
+
+    def request_detach(self, name: str, serial: str) -> None:
+        """Ask the guest to let go of a disk, and return at once; no-op when it does not have it (any more). When the
+        guest has done so, the callback of `on_change` is called and the disk is not in `attached_disks`."""
+
+    def mounted(self, name: str, serial: str) -> builtins.list[str] | None:
+        """Where the guest has mounted file systems of a disk, by its guest agent; None when no agent answers."""
+
+    def resize_disk(self, name: str, serial: str, size_bytes: int) -> None:
+        """Grow a disk of an active domain and tell the guest. Never smaller: the caller knows the present size."""
+
+    def limit_disk(self, name: str, disk: DiskSpec) -> None:
+        """Let the I/O limits of `disk` hold from now on in an active domain."""
+
+    # --
+
     def info(self, name: str) -> DomainInfo | None:
         """None: libvirt does not know the domain."""
 
@@ -66,8 +112,8 @@ class Hypervisor(Protocol):
         """All our domains, by name."""
 
     def on_change(self, callback: Callable[[str | None], None]) -> None:
-        """Call back (from another thread) with a domain's name at each of its life cycle events, and
-        with None when the connection came back, when anything may have changed."""
+        """Call back (from another thread) with a domain's name at each of its life cycle events and when it has let
+        go of a device, and with None when the connection came back, when anything may have changed."""
 
     def acceleration(self) -> Acceleration:
         """What guests run on; probed by running a guest, cached until kernel or boot changes."""
@@ -108,6 +154,9 @@ class Hypervisor(Protocol):
 class Storage(Protocol):
     def create_layer(self, layer_id: str, size_gib: int, base: Path | None) -> Path:
         """A layer of a disk, an overlay on `base` if given; complete and durable when this returns."""
+
+    def resize_layer(self, layer_id: str, size_gib: int) -> None:
+        """Grow a layer that nothing has open; durable. No-op when it is that large already."""
 
     def delete_layer(self, layer_id: str) -> None: ...
 

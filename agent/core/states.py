@@ -1,4 +1,4 @@
-"""Instance states and which calls they allow (SPEC I2)."""
+"""Instance states and which calls they allow (SPEC I2), and those of disks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ STARTING: Final = "Starting"
 RUNNING: Final = "Running"
 STOPPING: Final = "Stopping"
 STOPPED: Final = "Stopped"
+
+# A disk that is on its way to another state is left alone by everything else.
+CREATING: Final = "Creating"
+AVAILABLE: Final = "Available"
+ATTACHING: Final = "Attaching"
+IN_USE: Final = "In_use"
+DETACHING: Final = "Detaching"
+REINITIALISING: Final = "ReIniting"
+DISK_STATES: Final = (CREATING, AVAILABLE, ATTACHING, IN_USE, DETACHING, REINITIALISING)
 
 INSTANCE_STATES: Final = (PENDING, STARTING, RUNNING, STOPPING, STOPPED)
 
@@ -28,5 +37,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "reset_password_now": frozenset({RUNNING}),
     "set_user_data": frozenset({STOPPED}),
     "set_type": frozenset({STOPPED}),
-    "replace_system_disk": frozenset({STOPPED}),
+    "attach_disk": frozenset({RUNNING, STOPPED}),
+    "detach_disk": frozenset({RUNNING, STOPPED}),
+    "resize_disk": frozenset({RUNNING, STOPPED}),
+    "replace_disk": frozenset({STOPPED}),
 }

@@ -13,6 +13,7 @@ from agent.jobs.model import KINDS
 from agent.store.schema import Job
 
 UNFINISHED = ("pending", "running", "undoing")
+ENDED = ("succeeded", "failed")
 
 
 def enqueue(
@@ -65,8 +66,14 @@ def busy(session: Session, lock: str) -> bool:
     return found is not None
 
 
-def give_up_waiting(session: Session, lock: str, why: str, now: dt.datetime) -> None:
-    """End the jobs that wait for `lock` without having begun: what they were to work on is gone."""
-    session.execute(
-        update(Job).where(Job.lock == lock, Job.state == "pending").values(state="failed", message=why, finished_at=now)
-    )
+def works_on(session: Session, resource_id: str) -> bool:
+    """Whether an unfinished job is about this resource, whatever its lock is."""
+    found = select(Job.sequence).where(Job.resource_id == resource_id, Job.state.in_(UNFINISHED)).limit(1)
+    return session.scalar(found) is not None
+
+
+def give_up_waiting(session: Session, resource_id: str, why: str, now: dt.datetime) -> None:
+    """End the jobs on a resource that wait without having begun: it is gone. Those on others that wait for the same
+    lock, as on snapshots of its disks, find out themselves."""
+    waiting = update(Job).where(Job.resource_id == resource_id, Job.state == "pending")
+    session.execute(waiting.values(state="failed", message=why, finished_at=now))

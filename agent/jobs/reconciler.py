@@ -21,8 +21,9 @@ from agent.core import states
 from agent.core.clock import Clock
 from agent.core.errors import DriverError
 from agent.core.specs import DomainInfo, DomainState
-from agent.jobs import journal, translate
+from agent.jobs import journal, reconcile_disks, translate
 from agent.jobs.kinds.network import sync_filter, sync_router
+from agent.jobs.layers import live
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
@@ -55,8 +56,14 @@ class Reconciler:
         self._guard = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
-        self.orphans: list[str] = []  # one line each, for the host's owner
         self.stalled = Stalled(drivers.storage)
+        self._strange: dict[str, list[str]] = {}  # disks that guests have and nobody knows, by instance
+        self._orphans: list[str] = []
+
+    @property
+    def orphans(self) -> list[str]:
+        """What is there and belongs to nothing: one line each, for the host's owner."""
+        return [*self._orphans, *(line for lines in list(self._strange.values()) for line in lines)]
 
     def start(self) -> None:
         """Take over what a former agent left, before any job runs; then keep watching."""
@@ -117,12 +124,19 @@ class Reconciler:
     def _start_again(self, session: Session) -> None:
         ran = select(Instance).where(Instance.power == "on", Instance.releasing.is_(False))
         for instance in session.scalars(ran.order_by(Instance.created_at)):
-            if not journal.busy(session, instance.id):
+            if not self._has_a_fate(session, instance.id):
                 log.info("starting %s again after the host's restart", instance.id)
                 instance.status, instance.status_reason = states.STARTING, "the host was restarted"
                 journal.enqueue(
                     session, "instance.start", instance.id, self._clock.now(), account_id=instance.account_id
                 )
+
+    @staticmethod
+    def _has_a_fate(session: Session, instance_id: str) -> bool:
+        """Whether an unfinished job starts, stops or releases it. A start waits behind the other ones."""
+        unfinished = select(Job.sequence).where(Job.resource_id == instance_id, Job.state.in_(journal.UNFINISHED))
+        others = Job.kind.in_(("instance.password", live.THAW))
+        return session.scalar(unfinished.where(~others).limit(1)) is not None
 
     def _take_over_networks(self) -> None:
         """Routers, filters and DHCP answers of all VPCs, without interrupting what runs."""
@@ -175,24 +189,32 @@ class Reconciler:
             instance_id = name.removeprefix(f"{self._config.prefix}-")
             self._runner.hurry(instance_id)
             info = self._drivers.hypervisor.info(name)
+            serials = self._serials(name, info)
             with self._store.write() as session:
                 instance = session.get(Instance, instance_id)
                 if instance:
-                    self._compare(session, instance, info)
+                    self._compare(session, instance, info, serials)
         self._runner.wake()
 
     def instances(self) -> None:
         """Compare every instance with its domain."""
         # The domains are read first: a job that begins in between makes its instance busy, and is left alone.
         domains = self._drivers.hypervisor.list()
+        serials = {name: self._serials(name, info) for name, info in domains.items()}
+        self._strange = {}
         with self._store.write() as session:
             for instance in session.scalars(select(Instance).where(Instance.releasing.is_(False))):
                 name = translate.domain_name(self._config, instance.id)
-                self._compare(session, instance, domains.get(name))
+                self._compare(session, instance, domains.get(name), serials.get(name))
             self.stalled.keep({name.removeprefix(f"{self._config.prefix}-") for name in domains})
         self._runner.wake()
 
-    def _compare(self, session: Session, instance: Instance, info: DomainInfo | None) -> None:
+    def _serials(self, name: str, info: DomainInfo | None) -> set[str] | None:
+        """The disks of a domain that runs; None: it does not, or is only on its way."""
+        ours = info is not None and info.state is not DomainState.SHUT_OFF and not info.fresh
+        return self._drivers.hypervisor.attached_disks(name) if ours else None
+
+    def _compare(self, session: Session, instance: Instance, info: DomainInfo | None, serials: set[str] | None) -> None:
         if journal.busy(session, instance.id):
             return
         off = info is None or info.state is DomainState.SHUT_OFF
@@ -209,6 +231,8 @@ class Reconciler:
         elif info is not None and not off:
             instance.status = states.RUNNING
             self.stalled.compare(session, instance, info, self._clock.now())
+        if serials is not None and instance.status == states.RUNNING:
+            self._strange[instance.id] = reconcile_disks.compare(session, instance, serials, self._clock.now())
 
     def _enqueue(self, session: Session, kind: str, instance: Instance, data: dict[str, object]) -> None:
         journal.enqueue(session, kind, instance.id, self._clock.now(), account_id=instance.account_id, data=data)
@@ -229,9 +253,9 @@ class Reconciler:
         orphans = [f"domain {name} belongs to no instance" for name in sorted(domains - known_domains)]
         orphans += [f"disk file {layer_id}.qcow2 belongs to no disk" for layer_id in sorted(layers - known_layers)]
         for line in orphans:
-            if line not in self.orphans:
+            if line not in self._orphans:
                 log.warning("%s; it is left alone", line)
-        self.orphans = orphans
+        self._orphans = orphans
         if domains - known_domains:
             return  # their taps and namespaces may be in use
         for tap, vpc_id in taps.items():

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
+from agent.core import disk_categories
 from agent.core.addresses import gateway
 from agent.core.ids import body
 from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec, WindowsSeed
@@ -33,7 +34,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         uuid=instance.uuid,
         vcpus=instance.vcpus,
         memory_mib=instance.memory_mib,
-        disks=tuple(_disk_spec(drivers, disk, instance.virtio) for disk in instance.disks),
+        disks=tuple(disk_spec(config, drivers, disk, instance) for disk in instance.disks),
         nics=tuple(
             NicSpec(tap=i.tap, mac=i.mac, model="virtio" if instance.virtio else "e1000e") for i in instance.interfaces
         ),
@@ -47,11 +48,19 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
     )
 
 
-def _disk_spec(drivers: Drivers, disk: Disk, virtio: bool) -> DiskSpec:
+def disk_spec(config: Config, drivers: Drivers, disk: Disk, instance: Instance) -> DiskSpec:
+    """A disk as the instance shall have it."""
     # The API's name /dev/xvdb is the guest's /dev/vdb or sdb; guests should look for the serial (SPEC D2).
-    device = (disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", "vd" if virtio else "sd")
-    path = drivers.storage.layer_path(disk.layer_id)
-    return DiskSpec(path=path, device=device, serial=body(disk.id), bus="virtio" if virtio else "sata")
+    stem, bus = ("vd", "virtio") if instance.virtio else ("sd", "sata")
+    limits = disk_categories.limits(disk.category, disk.size_gib, config.disk_limits)
+    return DiskSpec(
+        path=drivers.storage.layer_path(disk.layer_id),
+        device=(disk.device or "/dev/xvda").rsplit("/", 1)[1].replace("xvd", stem),
+        serial=body(disk.id),
+        bus=bus,
+        total_iops=limits.iops if limits else None,
+        total_bytes_per_second=limits.bytes_per_second if limits else None,
+    )
 
 
 def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:

@@ -19,31 +19,33 @@ from agent.core.errors import (
 from agent.core.ids import new_id
 from agent.core.instance_types import InstanceType
 from agent.jobs import journal
-from agent.jobs.layers import tree
-from agent.services import capacity, instance_type, login, metadata_options, quota, security_group, space, tag, vswitch
+from agent.services import (
+    capacity,
+    disk_plan,
+    instance_disks,
+    instance_type,
+    login,
+    metadata_options,
+    quota,
+    security_group,
+    space,
+    tag,
+    vswitch,
+)
 from agent.services import image as images
 from agent.services import key_pair as key_pairs
 from agent.services import role as roles
 from agent.services.context import Caller
+from agent.services.instance_disks import SystemDisk
 from agent.services.metadata_options import Options
-from agent.store.schema import Disk, Image, Instance, SecurityGroup, VSwitch
+from agent.store.schema import Image, Instance, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
-CATEGORIES = ("cloud", "cloud_efficiency", "cloud_ssd", "ephemeral", "ephemeral_ssd", "cloud_essd")
 WINDOWS = "windows"
 WINDOWS_NAME_LENGTH = 15  # of a host name; longer ones would be cut off in the guest
-SYSTEM_DISK_GIB = {"linux": (20, 500), "windows": (40, 500)}
 
 # `web-[1,3]` or `web-[1,3]-lab`: numbers from 1 on, with at least 3 digits.
 _SEQUENCE = re.compile(r"(?P<head>.*)\[(?P<first>[0-9]{0,6}),(?P<digits>[0-9]?)\](?P<tail>.*)\Z")
-
-
-@dataclass(frozen=True)
-class SystemDisk:
-    category: str = "cloud_efficiency"
-    size_gib: int | None = None
-    name: str = ""
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Request:
     host_name: str = ""
     description: str = ""
     system_disk: SystemDisk = field(default_factory=SystemDisk)
+    data_disks: tuple[disk_plan.Wanted, ...] = ()
     key_pair_name: str = ""
     password: str = ""
     user_data: bytes = b""
@@ -80,6 +83,7 @@ class _Plan:
     vswitch: VSwitch
     groups: list[SecurityGroup]
     disk_gib: int
+    data_disks: list[disk_plan.Plan]
 
 
 def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
@@ -128,14 +132,15 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         key_pairs.get_usable(caller, request.key_pair_name)
     if request.ram_role_name:
         roles.usable_by_ecs(caller, request.ram_role_name)
-    _check_quotas(caller, request.amount)
+    _check_quotas(caller, request)
     instance_type.check_gpu(type_)
     return _Plan(
         image=image,
         type=type_,
         vswitch=network,
         groups=groups,
-        disk_gib=system_disk_gib(caller, image, request.system_disk.size_gib),
+        disk_gib=instance_disks.system_size(caller, request.system_disk, image),
+        data_disks=instance_disks.plan_data(caller, request.system_disk, request.data_disks),
     )
 
 
@@ -162,17 +167,7 @@ def _check_texts(request: Request) -> None:
     if request.password:
         validate.password("Password", request.password)
     check_user_data(request.user_data)
-    disk = request.system_disk
-    if disk.category not in CATEGORIES:
-        raise InvalidParameter(
-            "SystemDisk.Category",
-            disk.category,
-            f"it must be one of {', '.join(CATEGORIES)}.",
-            code="InvalidSystemDiskCategory.ValueNotSupported",
-        )
-    if disk.name:
-        validate.name("SystemDisk.DiskName", disk.name, code="InvalidDiskName.Malformed")
-    validate.description("SystemDisk.Description", disk.description, code="InvalidDiskDescription.Malformed")
+    instance_disks.check_system(request.system_disk)
 
 
 def check_user_data(user_data: bytes) -> None:
@@ -223,30 +218,11 @@ def _groups(caller: Caller, request: Request, network: VSwitch) -> list[Security
     return [security_group.default_group(caller, network.vpc)]
 
 
-def _check_quotas(caller: Caller, amount: int) -> None:
+def _check_quotas(caller: Caller, request: Request) -> None:
     owned = select(func.count()).select_from(Instance).where(Instance.account_id == caller.account_id)
-    quota.check(caller, "instances", caller.session.scalar(owned) or 0, amount)
-    disks = select(func.count()).select_from(Disk).where(Disk.account_id == caller.account_id)
-    quota.check(caller, "disks", caller.session.scalar(disks) or 0, amount)
-
-
-def system_disk_gib(caller: Caller, image: Image, wanted: int | None, default: int = 0) -> int:
-    """The size of a system disk of the image: `wanted`, else `default` or the smallest that is possible, whichever is
-    more. Raises InvalidParameter for one below the image's or beyond the limits (SPEC section 0)."""
-    low, high = SYSTEM_DISK_GIB[image.os_type]
-    low = max(image.size_gib, caller.services.config.minimum_disk_gib.get("system", low))
-    if wanted is None:
-        return max(low, default)
-    if not low <= wanted <= max(high, low):
-        raise InvalidParameter(
-            "SystemDisk.Size",
-            wanted,
-            f"{low}-{high} GiB are possible with the image {image.id}.",
-            code="InvalidSystemDiskSize.ValueNotSupported"
-            if wanted > high
-            else "InvalidSystemDiskSize.LessThanImageSize",
-        )
-    return wanted
+    quota.check(caller, "instances", caller.session.scalar(owned) or 0, request.amount)
+    categories = [request.system_disk.category, *(disk.category for disk in request.data_disks)]
+    disk_plan.check_account(caller, categories * request.amount)
 
 
 def _names(request: Request, instance_id: str) -> list[str]:
@@ -294,7 +270,7 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
     vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
-    session.add(_system_disk(caller, request, plan, instance))
+    instance_disks.add(caller, instance, request.system_disk, plan.image, plan.disk_gib, plan.data_disks)
     tag.set_tags(caller, "instance", instance_id, list(request.tags))
     session.flush()
     return instance
@@ -308,31 +284,6 @@ def _host_name(request: Request, image: Image, instance_id: str, number: int) ->
 
 def default_host_name(instance_id: str, os_type: str) -> str:
     return instance_id[:WINDOWS_NAME_LENGTH] if os_type == WINDOWS else instance_id
-
-
-def _system_disk(caller: Caller, request: Request, plan: _Plan, instance: Instance) -> Disk:
-    now, disk_id = caller.services.clock.now(), new_id("disk")
-    layer = tree.new_root(caller.session, disk_id, plan.disk_gib, now, plan.image.file)
-    return Disk(
-        id=disk_id,
-        layer_id=layer.id,
-        account_id=caller.account_id,
-        instance_id=instance.id,
-        zone_id=instance.zone_id,
-        name=request.system_disk.name,
-        description=request.system_disk.description,
-        kind="system",
-        category=request.system_disk.category,
-        size_gib=plan.disk_gib,
-        device="/dev/xvda",
-        status="Creating",
-        image_id=plan.image.id,
-        image_file=plan.image.file,
-        delete_with_instance=True,
-        delete_auto_snapshot=True,
-        created_at=now,
-        attached_at=now,
-    )
 
 
 def get(caller: Caller, instance_id: str) -> Instance:

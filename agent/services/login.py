@@ -1,4 +1,4 @@
-"""Who may log in to one instance, new or not; for several, and key pairs, see services/instance_login.py."""
+"""The login password of one instance, new or not; for several, and key pairs, see services/instance_login.py."""
 
 from __future__ import annotations
 
@@ -23,33 +23,27 @@ def set_password(caller: Caller, instance: Instance, plain: str) -> None:
 
 
 def for_new_system(caller: Caller, instance: Instance, password: str, key_pair_name: str) -> None:
-    """Who may log in to the new system disk of an instance (SPEC D6, D8), whose image and system the instance names
-    already; empty: not given.
+    """The ways into a system disk that is made anew of the instance's image (SPEC D6, D8); another one given replaces
+    what was good for the old disk.
 
-    A public image has no login of its own and needs one of the two; with another one the instance's own stays when
-    none is given. A key pair goes before a password, as in a new instance. Raises MissingParameter, InvalidParameter,
-    NotFound, or DependencyViolation for a key pair and Windows.
+    One of a public image needs a password or a key pair: raises MissingParameter. Others may have their own and keep
+    those of the instance. Where both are given the key pair counts (K3). `instance.image_id` and `os_type` are those of
+    the new system already.
     """
-    if password:
-        validate.password("Password", password)
-    if key_pair_name:
-        _check_key_pair(caller, instance, key_pair_name)
+    windows = instance.os_type == "windows"
     image = caller.session.get(Image, instance.image_id)
-    if not (password or key_pair_name):
-        if image is None or image.account_id is None:
-            raise MissingParameter("Password or KeyPairName")
-        return
-    instance.password = instance.password_hash = instance.key_pair_name = None
-    if key_pair_name:
-        instance.key_pair_name = key_pair_name
-    else:
-        set_password(caller, instance, password)
-
-
-def _check_key_pair(caller: Caller, instance: Instance, name: str) -> None:
-    if instance.os_type == "windows":
+    public = image is not None and image.account_id is None
+    if key_pair_name and windows:
         raise DependencyViolation(
-            f'The image "{instance.image_id}" is Windows: the key pair "{name}" cannot be used to log in.',
+            f'The instance "{instance.id}" runs Windows: the key pair "{key_pair_name}" cannot be used to log in.',
             code="DependencyViolation.WindowsInstance",
         )
-    key_pairs.get_usable(caller, name)
+    if public and not password and not key_pair_name:
+        raise MissingParameter("Password" if windows else "Password or KeyPairName")
+    if password:
+        set_password(caller, instance, password)
+        instance.key_pair_name = None
+    if key_pair_name:
+        instance.key_pair_name = key_pairs.get_usable(caller, key_pair_name).name
+        instance.password_hash = None
+    instance.windows_seed_id = None  # nothing has run in the new system yet

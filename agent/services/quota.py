@@ -22,6 +22,8 @@ class Limit:
 LIMITS: dict[str, Limit] = {
     "instances": Limit(10, "QuotaExceed.ElasticQuota", "pay-as-you-go instances of the account"),
     "data_disks_per_instance": Limit(16, "InstanceDiskLimitExceeded", "data disks of the instance"),
+    "data_disk_gib_per_instance": Limit(32 * 1024, "InstanceDiskLimitExceeded", "GiB of data disks of the instance"),
+    "cloud_disks": Limit(50, "QuotaExceed.PostPaidDisk", "pay-as-you-go cloud disks of the account"),
     "disks": Limit(250, "QuotaExceed.DiskNumber", "disks of the account"),
     "snapshots_per_disk": Limit(64, "QuotaExceed.Snapshot", "snapshots of the disk"),
     "auto_snapshot_policies": Limit(100, "AutoSnapshotPolicyLimitExceed", "automatic snapshot policies"),
@@ -43,6 +45,9 @@ LIMITS: dict[str, Limit] = {
 }
 
 
+CLOUD_DISKS_PER_INSTANCE = 5  # that the account may have
+
+
 def check_names(config: Config) -> None:
     """Raises ConfigError for an override that names no quota or is negative; at the agent's start."""
     for name, value in config.quotas.items():
@@ -57,7 +62,10 @@ def limit(caller: Caller, name: str) -> int:
     own = caller.session.get(Quota, (caller.account_id, name))
     if own is not None:
         return own.value
-    return caller.services.config.quotas.get(name, LIMITS[name].default)
+    default = LIMITS[name].default
+    if name == "cloud_disks":
+        default = CLOUD_DISKS_PER_INSTANCE * limit(caller, "instances")
+    return caller.services.config.quotas.get(name, default)
 
 
 def limits(caller: Caller) -> dict[str, int]:

@@ -62,8 +62,8 @@ def check(caller: Caller, bytes_needed: int, doing: str) -> None:
     reserved = reserved_bytes(services.config, total)
     if available - bytes_needed < reserved:
         raise NoStock(
-            f"The host's disk has no room to {doing}: {_size(bytes_needed)} are needed, {_size(available)} are free, "
-            f"and {_size(reserved)} of them are reserved for what is there (disk_reserve_gib). Delete disks, snapshots, "
+            f"The host's disk has no room to {doing}: {_size(bytes_needed)} are needed and {_size(available)} free, "
+            f"{_size(reserved)} of which are reserved for what is there (disk_reserve_gib). Delete disks, snapshots, "
             "images, or other files of the host."
         )
 

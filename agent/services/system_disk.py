@@ -10,14 +10,15 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core import validate
-from agent.core.errors import ApiError, Conflict, InvalidParameter
+from agent.core import states, validate
+from agent.core.errors import ApiError, InvalidParameter
 from agent.core.ids import new_id
 from agent.jobs import journal
 from agent.jobs.layers import tree
+from agent.services import disk as disks
 from agent.services import image as images
 from agent.services import instance as instances
-from agent.services import instance_type, login, space
+from agent.services import instance_disks, instance_type, login, space
 from agent.services.context import Caller
 from agent.store.schema import Disk, Image, Instance
 
@@ -50,18 +51,18 @@ class Request:
 def replace(caller: Caller, request: Request) -> Disk:
     """The new system disk, Creating until the job has put it in the old one's place. Nothing is written when it is
     refused: IncorrectInstanceStatus, IncorrectDiskStatus, what the image does not fit, a missing login."""
-    instance = instances.get_for(caller, request.instance_id, "replace_system_disk")
-    old = _old_disk(instance)
+    instance = instances.get_for(caller, request.instance_id, "replace_disk")
+    old = _old_disk(caller, instance)
     image = images.get_usable(caller, request.image_id)
     # Every image is of a system disk alone: none brings data disks, which could not be used here.
     _check_type(caller, instance, image)
-    size_gib = instances.system_disk_gib(caller, image, request.size_gib, default=old.size_gib)
+    size_gib = _size(caller, image, request.size_gib, old)
     space.check(caller, space.NEW_LAYER_BYTES, "replace a system disk")
     before = {name: _stored(getattr(instance, name)) for name in FOLLOWING}
     _follow(instance, image)
     _set_login(caller, instance, image, request)
     new = _new_disk(caller, old, image, size_gib)
-    old.status = "ReIniting"
+    old.status = states.REINITIALISING
     journal.enqueue(
         caller.session,
         "system_disk.replace",
@@ -74,15 +75,15 @@ def replace(caller: Caller, request: Request) -> Disk:
     return new
 
 
-def _old_disk(instance: Instance) -> Disk:
+def _old_disk(caller: Caller, instance: Instance) -> Disk:
     old = next(disk for disk in instance.disks if disk.kind == "system")
-    if old.status != "In_use":
-        raise Conflict(
-            f'The current status "{old.status}" of the disk "{old.id}" does not support this operation: '
-            "it must be In_use.",
-            code="IncorrectDiskStatus",
-        )
-    return old
+    return disks.get_for_work(caller, old.id, states.IN_USE)
+
+
+def _size(caller: Caller, image: Image, wanted: int | None, old: Disk) -> int:
+    """That of the old disk unless it is said, never less than the image's."""
+    size = instance_disks.system_size(caller, instance_disks.SystemDisk(size_gib=wanted), image)
+    return max(size, old.size_gib) if wanted is None else size
 
 
 def _check_type(caller: Caller, instance: Instance, image: Image) -> None:
@@ -104,7 +105,6 @@ def _follow(instance: Instance, image: Image) -> None:
         instance.key_pair_name = instance.password_hash = instance.password = None
     instance.image_id, instance.os_type, instance.os_name = image.id, image.os_type, image.os_name
     instance.virtio = image.virtio
-    instance.windows_seed_id = None  # the new system has not worked through any
     if image.os_type == instances.WINDOWS:
         try:
             validate.windows_host_name("HostName", instance.host_name)
@@ -129,6 +129,7 @@ def _set_login(caller: Caller, instance: Instance, image: Image, request: Reques
             code="InvalidPasswordInherit.NotSupported",
         )
     instance.key_pair_name = instance.password_hash = instance.password = None
+    instance.windows_seed_id = None  # the new system has not worked through any
 
 
 def _new_disk(caller: Caller, old: Disk, image: Image, size_gib: int) -> Disk:
@@ -147,11 +148,12 @@ def _new_disk(caller: Caller, old: Disk, image: Image, size_gib: int) -> Disk:
         category=old.category,
         size_gib=size_gib,
         device=None,
-        status="Creating",
+        status=states.CREATING,
         image_id=image.id,
         image_file=image.file,
         delete_with_instance=old.delete_with_instance,
         delete_auto_snapshot=old.delete_auto_snapshot,
+        enable_auto_snapshot=old.enable_auto_snapshot,
         created_at=now,
     )
     caller.session.add(new)

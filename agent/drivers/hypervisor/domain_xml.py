@@ -51,6 +51,13 @@ def domain_xml(spec: DomainSpec, user: QemuUser) -> str:
     return ET.tostring(domain, encoding="unicode") + "\n"
 
 
+def disk_xml(disk: DiskSpec) -> str:
+    """One disk, for a domain that runs already."""
+    element = _disk(disk)
+    ET.indent(element)
+    return ET.tostring(element, encoding="unicode") + "\n"
+
+
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
     element = ET.SubElement(parent, tag, attributes)
     element.text = text

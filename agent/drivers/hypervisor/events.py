@@ -24,6 +24,12 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 5.0
 CLOSE_SECONDS = 10.0  # a libvirtd that hangs must not keep the agent from ending
 
+EVENTS = (
+    libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+    libvirt.VIR_DOMAIN_EVENT_ID_REBOOT,
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,  # the guest has let go of it
+)
+
 _loop_lock = threading.Lock()
 _loop: threading.Thread | None = None
 
@@ -100,7 +106,7 @@ class Watcher:
 
     def _register(self, connection: libvirt.virConnect) -> None:
         connection.registerCloseCallback(self._on_close, None)
-        for event in (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT):
+        for event in EVENTS:
             connection.domainEventRegisterAny(None, event, self._on_event, None)
 
     def _on_event(self, _connection: libvirt.virConnect, domain: libvirt.virDomain, *_: Any) -> None:

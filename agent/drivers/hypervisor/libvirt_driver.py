@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import shutil
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
 
 from agent.core.errors import DriverError
-from agent.core.specs import Acceleration, DomainInfo, DomainSpec, DomainState, HostCapacity
+from agent.core.specs import Acceleration, DiskSpec, DomainInfo, DomainSpec, DomainState, HostCapacity
 from agent.drivers import qemu_user
-from agent.drivers.hypervisor import console, guest_agent, host, screen
+from agent.drivers.hypervisor import blocks, console, guest_agent, host, hotplug, screen
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
 from agent.drivers.hypervisor.domain_xml import domain_xml
 from agent.drivers.hypervisor.events import Watcher
@@ -150,6 +151,69 @@ class LibvirtDriver:
             domain.agentSetResponseTimeout(guest_agent.ANSWER_SECONDS)
             domain.setUserPassword(user, password_hash, libvirt.VIR_DOMAIN_PASSWORD_ENCRYPTED)
 
+    # ------------------------------------------------------------------------------ layers of disks
+
+    def disk_files(self, name: str) -> dict[str, tuple[Path, ...]]:
+        with self._active(name, "look at the disks of") as domain:
+            return blocks.chains(domain) if domain else {}
+
+    def switch_layer(self, name: str, serial: str, new: Path, *, quiet: bool) -> None:
+        with self._active(name, f"take a snapshot of disk {serial} of") as domain:
+            blocks.switch(_known(domain, name), serial, new, quiet=quiet)
+
+    def thaw(self, name: str) -> None:
+        with self._active(name, "thaw the file systems of") as domain:
+            if domain:
+                blocks.thaw(domain)
+
+    def start_merging(self, name: str, serial: str, layer: Path, into: Path) -> None:
+        with self._active(name, f"merge layers of disk {serial} of") as domain:
+            blocks.start_merging(_known(domain, name), serial, layer, into)
+
+    def merging(self, name: str, serial: str) -> tuple[int, int] | None:
+        with self._active(name, f"see the merge below disk {serial} of") as domain:
+            return blocks.merging(domain, serial) if domain else None
+
+    def stop_merging(self, name: str, serial: str) -> None:
+        with self._active(name, f"stop the merge below disk {serial} of") as domain:
+            if domain:
+                blocks.stop_merging(domain, serial)
+
+    @contextlib.contextmanager
+    def _active(self, name: str, doing: str) -> Iterator[libvirt.virDomain | None]:
+        """The domain if it is active. `doing` completes "cannot … domain NAME"."""
+        self._check(name)
+        with self._pool.connection(f"{doing} domain {name}") as connection:
+            domain = _lookup(connection, name)
+            yield domain if domain is not None and domain.isActive() else None
+
+    # ------------------------------------------------------------------------------ disks of a running guest
+
+    def attached_disks(self, name: str) -> builtins.set[str] | None:
+        with self._active(name, "look at the disks of") as domain:
+            return set(hotplug.attached(domain)) if domain else None
+
+    def attach_disk(self, name: str, disk: DiskSpec) -> None:
+        with self._active(name, f"attach disk {disk.serial} to") as domain:
+            hotplug.attach(_known(domain, name), disk)
+
+    def request_detach(self, name: str, serial: str) -> None:
+        with self._active(name, f"detach disk {serial} from") as domain:
+            if domain:
+                hotplug.request_detach(domain, serial)
+
+    def mounted(self, name: str, serial: str) -> builtins.list[str] | None:
+        with self._active(name, f"look for file systems of disk {serial} of") as domain:
+            return hotplug.mounted(domain, serial) if domain else None
+
+    def resize_disk(self, name: str, serial: str, size_bytes: int) -> None:
+        with self._active(name, f"grow disk {serial} of") as domain:
+            hotplug.resize(_known(domain, name), serial, size_bytes)
+
+    def limit_disk(self, name: str, disk: DiskSpec) -> None:
+        with self._active(name, f"limit disk {disk.serial} of") as domain:
+            hotplug.limit(_known(domain, name), disk)
+
     # ------------------------------------------------------------------------------ looking
 
     def info(self, name: str) -> DomainInfo | None:
@@ -256,6 +320,12 @@ def _lookup(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | No
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def _known(domain: libvirt.virDomain | None, name: str) -> libvirt.virDomain:
+    if domain is None:
+        raise DriverError(f"domain {name} is not active any more", transient=True)
+    return domain
 
 
 def _check_taps(spec: DomainSpec) -> None:

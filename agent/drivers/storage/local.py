@@ -58,6 +58,14 @@ class LocalStorage:
             raise DriverError(f"cannot create disk {layer_id} in {self._disks}: {error.strerror}") from None
         return final
 
+    def resize_layer(self, layer_id: str, size_gib: int) -> None:
+        """Grow a layer that nothing has open; durable. No-op when it is that large already."""
+        path = self.layer_path(layer_id)
+        if self.virtual_size_bytes(path) >= size_gib * GIB:
+            return
+        _qemu_img(f"grow disk {layer_id} to {size_gib} GiB", "resize", "-q", "-f", "qcow2", str(path), f"{size_gib}G")
+        durable.sync(path)
+
     def delete_layer(self, layer_id: str) -> None:
         """Durable; no-op if there is no such layer."""
         _remove(self.layer_path(layer_id))

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from agent.core import states
 from agent.core.specs import DomainInfo, DomainState, PortSpec
 from agent.jobs import journal, translate
+from agent.jobs.kinds.disk import detach_row
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
@@ -86,7 +87,7 @@ def _disks(context: Context) -> Finish:
 
     def finish(session: Session) -> None:
         for disk in session.get_one(Instance, context.resource_id).disks:
-            disk.status, disk.layer.state = "In_use", "ready"
+            disk.status, disk.layer.state = states.IN_USE, "ready"
 
     return finish
 
@@ -230,7 +231,7 @@ def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_di
         if all_disks or disk.delete_with_instance:
             tree.forget_disk(session, disk, now)
         else:
-            disk.instance_id, disk.device, disk.status, disk.detached_at = None, None, "Available", now
+            detach_row(disk, now)
     for vpc_id in {interface.vpc_id for interface in instance.interfaces}:
         journal.enqueue_sync(session, vpc_id, now)
     interfaces = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance_id)

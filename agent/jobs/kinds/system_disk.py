@@ -8,6 +8,7 @@ import datetime as dt
 
 from sqlalchemy.orm import Session
 
+from agent.core import states
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, Step, register
 from agent.store.schema import Disk, Instance, Job
@@ -33,7 +34,7 @@ def _make_and_swap(context: Context) -> Finish:
 def _swap(session: Session, context: Context) -> None:
     now = context.clock.now()
     old, new = session.get_one(Disk, context.data["old"]), session.get_one(Disk, context.data["new"])
-    new.instance_id, new.device, new.status, new.attached_at = context.resource_id, old.device, "In_use", now
+    new.instance_id, new.device, new.status, new.attached_at = context.resource_id, old.device, states.IN_USE, now
     new.layer.state = "ready"
     tree.forget_disk(session, old, now)
 
@@ -43,7 +44,7 @@ def _put_back(session: Session, job: Job, now: dt.datetime) -> None:
     instance = session.get_one(Instance, job.resource_id)
     for name, value in job.data["before"].items():
         setattr(instance, name, base64.b64decode(value) if name in BYTES and value is not None else value)
-    session.get_one(Disk, job.data["old"]).status = "In_use"
+    session.get_one(Disk, job.data["old"]).status = states.IN_USE
     tree.forget_disk(session, session.get_one(Disk, job.data["new"]), now)
     session.get_one(Job, job.sequence).data = {}
 

@@ -35,7 +35,7 @@ def _all(session: Session, root: str) -> list[Layer]:
 
 
 def _is_leaf_garbage(session: Session, layer: Layer) -> bool:
-    return not tree.children(session, layer.id) and not tree.is_needed(session, layer.id)
+    return not tree.children(session, layer.id) and not tree.is_needed(session, layer)
 
 
 register(Kind(tree.COLLECT, (Step("collect", _collect),), patience=None))

@@ -15,20 +15,25 @@ from agent.store.queries import forget_tags
 from agent.store.schema import Disk, Job, Layer, Snapshot
 
 COLLECT = "layers.collect"
+TAKING = "taking"  # a layer that a disk is to write to when its snapshot is taken
 
 
 def new_root(session: Session, disk_id: str, size_gib: int, now: dt.datetime, image_file: str | None = None) -> Layer:
     """The first layer of a disk: empty, or an overlay on an image's file. Its file is made by `ensure_file`."""
-    layer_id = _new_id(disk_id)
+    layer_id = new_id(disk_id)
     return _add(session, Layer(id=layer_id, tree=layer_id, parent_id=None, image_file=image_file), size_gib, now)
 
 
-def new_child(session: Session, disk_id: str, size_gib: int, now: dt.datetime, parent: Layer) -> Layer:
-    """A layer of `disk_id` on `parent`. Its file is made by `ensure_file`."""
-    return _add(session, Layer(id=_new_id(disk_id), tree=parent.tree, parent_id=parent.id), size_gib, now)
+def new_child(
+    session: Session, disk_id: str, size_gib: int, now: dt.datetime, parent: Layer, layer_id: str = ""
+) -> Layer:
+    """A layer of `disk_id` on `parent`, with an id of `new_id` if that is known already. Its file is made by
+    `ensure_file`."""
+    layer = Layer(id=layer_id or new_id(disk_id), tree=parent.tree, parent_id=parent.id)
+    return _add(session, layer, size_gib, now)
 
 
-def _new_id(disk_id: str) -> str:
+def new_id(disk_id: str) -> str:
     """Never used before: a file of that name is of this layer. It tells whose it was at first."""
     return f"{disk_id}.{ids.random_word(8)}"
 
@@ -81,10 +86,29 @@ def enqueue_collect(session: Session, tree: str, now: dt.datetime) -> None:
         journal.enqueue(session, COLLECT, tree, now, lock=lock)
 
 
-def is_needed(session: Session, layer_id: str) -> bool:
-    """Whether a disk writes to the layer or a snapshot is of it."""
+def collect_if_needed(session: Session, tree: str, now: dt.datetime) -> None:
+    """`enqueue_collect`, if the tree has garbage that can be collected at some time."""
+    session.flush()
+    if any(is_garbage(session, layer) for layer in layers(session, tree)):
+        enqueue_collect(session, tree, now)
+
+
+def layers(session: Session, tree: str) -> list[Layer]:
+    """All of the tree, the oldest first: none stands before the one that it is an overlay on."""
+    return list(session.scalars(select(Layer).where(Layer.tree == tree).order_by(Layer.created_at)))
+
+
+def is_garbage(session: Session, layer: Layer) -> bool:
+    """Whether nothing needs the layer but, perhaps, one other that is an overlay on it."""
+    return len(children(session, layer.id)) < 2 and not is_needed(session, layer)
+
+
+def is_needed(session: Session, layer: Layer) -> bool:
+    """Whether a disk writes to the layer or is about to, or a snapshot is of it."""
+    if layer.state == TAKING:
+        return True
     for column in (Disk.layer_id, Snapshot.layer_id):
-        if session.scalar(select(func.count()).where(column == layer_id)):
+        if session.scalar(select(func.count()).where(column == layer.id)):
             return True
     return False
 

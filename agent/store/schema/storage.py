@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from agent.store.schema.base import Base
@@ -18,8 +18,8 @@ class Layer(Base):
     """One qcow2 file of a tree (its rules: agent/jobs/layers). `id` is its name; `tree` the id of the tree's root.
 
     `parent_id`: the layer it is an overlay on; a root may be one on an image's file instead. `state`: creating |
-    ready | merging (its only child is being written into it: its own content is lost). A layer is kept while a disk,
-    a snapshot or more than one child needs it.
+    taking (a disk is to write to it once its snapshot is taken) | ready | merging (its only child is being written
+    into it: its own content is lost). A layer is kept while a disk, a snapshot or more than one child needs it.
     """
 
     __tablename__ = "layers"
@@ -75,6 +75,7 @@ class Disk(Base):
     auto_snapshot_policy_id: Mapped[str | None] = mapped_column(ForeignKey("auto_snapshot_policies.id"), index=True)
     delete_with_instance: Mapped[bool] = mapped_column(default=True)
     delete_auto_snapshot: Mapped[bool] = mapped_column(default=True)
+    enable_auto_snapshot: Mapped[bool] = mapped_column(default=True, server_default=true())  # a policy works on it
     created_at: Mapped[dt.datetime]
     attached_at: Mapped[dt.datetime | None]
     detached_at: Mapped[dt.datetime | None]

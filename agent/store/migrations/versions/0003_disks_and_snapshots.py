@@ -10,7 +10,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_DISK_COLUMNS = ("layer_id", "source_snapshot_id", "auto_snapshot_policy_id", "detached_at")
+_DISK_COLUMNS = ("layer_id", "source_snapshot_id", "auto_snapshot_policy_id", "detached_at", "enable_auto_snapshot")
 
 
 def upgrade() -> None:
@@ -116,6 +116,7 @@ def _add_disk_columns() -> None:
     op.add_column("disks", sa.Column("source_snapshot_id", sa.String(), nullable=True))
     op.execute("ALTER TABLE disks ADD COLUMN auto_snapshot_policy_id VARCHAR REFERENCES auto_snapshot_policies (id)")
     op.add_column("disks", sa.Column("detached_at", sa.DateTime(), nullable=True))
+    op.add_column("disks", sa.Column("enable_auto_snapshot", sa.Boolean(), nullable=False, server_default=sa.true()))
     for column in ("source_snapshot_id", "auto_snapshot_policy_id"):
         op.create_index(f"ix_disks_{column}", "disks", [column])
 
