@@ -43,6 +43,7 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
+from agent.jobs.timetable import Timetable
 from agent.services import account, default_network, disk, metadata, policy, quota, space
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
@@ -76,6 +77,13 @@ class Agent:
         self.drivers = drivers_of(config)
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
+        self.timetable = Timetable(
+            config,
+            self.store,
+            self.runner,
+            self.clock,
+            lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
+        )
         self.tickets = TunnelTable()
         self.page_access = PageAccess(
             self.sealer, self.clock, config.console_token_seconds, config.console_url, lambda: self.server.local_url()
@@ -94,13 +102,13 @@ class Agent:
             identity=self.identity,
             runner=self.runner,
             hypervisor=self.drivers.hypervisor,
+            storage=self.drivers.storage,
             network=self.drivers.network,
             builder=self.drivers.builder,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
             pages=self.page_access,
-            storage=self.drivers.storage,
             problems=self._problems,
             hash_password=hash_password,
         )
@@ -165,6 +173,7 @@ class Agent:
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self.runner.start()
         self.runner.wake()
+        self.timetable.start()
         await self.server.start()
 
     def _take_over(self) -> None:
@@ -186,6 +195,7 @@ class Agent:
         """Guests, their network and their filters go on as they are. Ends the process if a step will not end."""
         await self.server.stop()
         await self.metadata.stop()
+        await asyncio.to_thread(self.timetable.stop)
         await asyncio.to_thread(self.reconciler.stop)
         if not await asyncio.to_thread(self.runner.stop):
             log.warning("leaving a step of a job unfinished; the next agent does it again")

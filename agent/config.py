@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from agent.core import schedule
+
 DEFAULT_PATH = Path("/etc/ecs/agent.toml")
 
 
@@ -26,6 +28,7 @@ class Config:
     prefix: str = "ecs"  # 1-4 lower-case alphanumerics: link names have 15 characters
     region_id: str = "local"
     zone_id: str = "local-a"
+    time_zone: str = "Asia/Shanghai"  # an IANA name; in which policies' hours are read that name no zone of their own
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
     uplink: str = "none"  # none | auto | an interface of the host
@@ -79,6 +82,10 @@ def parse(raw: dict[str, object], where: str) -> Config:
     config = Config(**values)  # type: ignore[arg-type]
     if not re.fullmatch(r"[a-z][a-z0-9]{0,3}", config.prefix):
         raise ConfigError(f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter")
+    try:
+        schedule.time_zone(config.time_zone)
+    except ValueError as error:
+        raise ConfigError(f"{where}: time_zone: {error}") from None
     return config
 
 

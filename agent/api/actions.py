@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    auto_snapshot_policy,
     disk,
     disk_change,
     host,
@@ -19,6 +20,8 @@ from agent.api import (
     region,
     security_group,
     security_group_rule,
+    snapshot,
+    snapshot_link,
     storage_usage,
     sts,
     system_disk,
@@ -30,6 +33,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "auto_snapshot_policy",
     "disk",
     "disk_change",
     "host",
@@ -47,6 +51,8 @@ __all__ = [
     "region",
     "security_group",
     "security_group_rule",
+    "snapshot",
+    "snapshot_link",
     "storage_usage",
     "sts",
     "system_disk",

@@ -18,8 +18,8 @@ from agent.services import tag as service
 
 # As DescribeTags counts them; what it names and is not here is never tagged.
 _COUNTED = {"instance": "Instance", "disk": "Disk", "image": "Image", "securitygroup": "Securitygroup"}
-_COUNTED |= {"keypair": "KeyPair"}
-_OTHERS = ("Snapshot", "SnapshotPolicy", "Volume", "Eni", "Ddh", "LaunchTemplate", "ReservedInstance")
+_COUNTED |= {"keypair": "KeyPair", "snapshot": "Snapshot", "snapshotpolicy": "SnapshotPolicy"}
+_OTHERS = ("Volume", "Eni", "Ddh", "LaunchTemplate", "ReservedInstance")
 _PER_PAGE = 50
 
 

@@ -176,8 +176,11 @@ class Storage(Protocol):
 
     def virtual_size_bytes(self, path: Path) -> int: ...
 
-    def allocated_bytes(self, path: Path) -> int:
-        """What a file takes of the host's disk, without those it is an overlay on; 0 when there is none. Quick."""
+    def allocated_bytes(self, layer_id: str) -> int:
+        """What the layer's file takes of the host's disk, without those it is an overlay on; 0 when there is none."""
+
+    def image_allocated_bytes(self, image_id: str) -> int:
+        """The same of an image's file."""
 
     def sweep(self) -> list[str]:
         """Remove temporary files of interrupted calls; their names. Only at start, before any call."""

@@ -41,4 +41,5 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
+    "create_snapshot": frozenset({RUNNING, STOPPED}),
 }

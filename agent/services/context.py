@@ -57,8 +57,8 @@ class Services:
     identity: IdentityKey
     runner: Runner
     hypervisor: Hypervisor
-    network: Network
     storage: Storage
+    network: Network
     builder: Builder
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels

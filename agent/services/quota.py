@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from agent.config import Config, ConfigError
 from agent.core.errors import QuotaExceeded
 from agent.services.context import Caller
@@ -59,13 +61,18 @@ def check_names(config: Config) -> None:
 
 def limit(caller: Caller, name: str) -> int:
     """What the caller's account may have of `name`: its own limit, else the host's, else the default."""
-    own = caller.session.get(Quota, (caller.account_id, name))
+    return limit_of(caller.session, caller.services.config, caller.account_id, name)
+
+
+def limit_of(session: Session, config: Config, account_id: str, name: str) -> int:
+    """The same of any account."""
+    own = session.get(Quota, (account_id, name))
     if own is not None:
         return own.value
     default = LIMITS[name].default
     if name == "cloud_disks":
-        default = CLOUD_DISKS_PER_INSTANCE * limit(caller, "instances")
-    return caller.services.config.quotas.get(name, default)
+        default = CLOUD_DISKS_PER_INSTANCE * limit_of(session, config, account_id, "instances")
+    return config.quotas.get(name, default)
 
 
 def limits(caller: Caller) -> dict[str, int]:

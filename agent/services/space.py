@@ -114,7 +114,7 @@ def of_snapshots(caller: Caller, snapshot_ids: Sequence[str]) -> list[SnapshotUs
 
     def usage(snapshot: Snapshot) -> SnapshotUsage:
         layer_id = snapshot.layer_id
-        return SnapshotUsage(snapshot, storage.allocated_bytes(storage.layer_path(layer_id)) if layer_id else 0)
+        return SnapshotUsage(snapshot, storage.allocated_bytes(layer_id) if layer_id else 0)
 
     return [usage(found[snapshot_id]) for snapshot_id in dict.fromkeys(snapshot_ids)]
 
@@ -151,9 +151,9 @@ class _Trees:
             taken = self._of(parent)
             total, shared, files, layer_id = total + taken, shared + taken * is_shared, files + 1, parent
         if image_file := self._images.get(layer_id):
-            taken = self._storage.allocated_bytes(self._storage.image_path(image_file))
+            taken = self._storage.image_allocated_bytes(image_file)
             total, shared, files = total + taken, shared + taken, files + 1
         return DiskUsage(disk, own, total, shared, files)
 
     def _of(self, layer_id: str) -> int:
-        return self._storage.allocated_bytes(self._storage.layer_path(layer_id))
+        return self._storage.allocated_bytes(layer_id)

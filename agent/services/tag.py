@@ -12,7 +12,18 @@ from agent.core.errors import InvalidParameter, MissingParameter, NotFound, Quot
 from agent.services import quota
 from agent.services.context import Caller
 from agent.store.queries import forget_tags
-from agent.store.schema import Disk, Image, Instance, KeyPair, SecurityGroup, Tag, Vpc, VSwitch
+from agent.store.schema import (
+    AutoSnapshotPolicy,
+    Disk,
+    Image,
+    Instance,
+    KeyPair,
+    SecurityGroup,
+    Snapshot,
+    Tag,
+    Vpc,
+    VSwitch,
+)
 
 T = TypeVar("T")
 
@@ -23,6 +34,8 @@ forget = forget_tags
 RESOURCES: dict[str, tuple[type[Any], str]] = {
     "instance": (Instance, "InvalidInstanceId.NotFound"),
     "disk": (Disk, "InvalidDiskId.NotFound"),
+    "snapshot": (Snapshot, "InvalidSnapshotId.NotFound"),
+    "snapshotpolicy": (AutoSnapshotPolicy, "InvalidAutoSnapshotPolicyId.NotFound"),
     "image": (Image, "InvalidImageId.NotFound"),
     "securitygroup": (SecurityGroup, "InvalidSecurityGroupId.NotFound"),
     "keypair": (KeyPair, "InvalidKeyPair.NotFound"),

@@ -98,23 +98,20 @@ class HypervisorStandIn:
 
 
 class StorageStandIn:
-    """A disk of 100 GiB, half of it free. `sizes`: bytes that files take, by name; others take 1 MiB."""
+    """A disk of 100 GiB, half of it free. `allocated`: bytes that layers and images take, by id; others take nothing."""
 
     def __init__(self) -> None:
         self.total, self.available = 100 * 2**30, 50 * 2**30
-        self.sizes: dict[str, int] = {}
+        self.allocated: dict[str, int] = {}
 
     def capacity_bytes(self) -> tuple[int, int]:
         return self.total, self.available
 
-    def layer_path(self, layer_id: str) -> Path:
-        return Path("/disks", layer_id)
+    def allocated_bytes(self, layer_id: str) -> int:
+        return self.allocated.get(layer_id, 0)
 
-    def image_path(self, image_id: str) -> Path:
-        return Path("/images", image_id)
-
-    def allocated_bytes(self, path: Path) -> int:
-        return self.sizes.get(path.name, 2**20)
+    def image_allocated_bytes(self, image_id: str) -> int:
+        return self.allocated.get(image_id, 0)
 
 
 class CatalogueStandIn:
@@ -165,8 +162,8 @@ class Cloud:
             identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
             hypervisor=hypervisor,
-            network=cast(Network, None),
             storage=cast(Storage, self.storage),
+            network=cast(Network, None),
             builder=CatalogueStandIn(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,

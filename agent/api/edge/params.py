@@ -100,7 +100,8 @@ def _comma_list(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _wire_time(value: object) -> object:
+def wire_time(value: object) -> object:
+    """The UTC time that a text says; raises ValueError when it says none. Anything but a text is left as it is."""
     if not isinstance(value, str):
         return value
     for form in _TIME_FORMATS:
@@ -117,7 +118,7 @@ class _Text:
 
 JsonList = Annotated[list[str], BeforeValidator(_json_list), _Text()]
 CommaList = Annotated[list[str], BeforeValidator(_comma_list), _Text()]
-WireTime = Annotated[dt.datetime, BeforeValidator(_wire_time)]
+WireTime = Annotated[dt.datetime, BeforeValidator(wire_time)]
 
 
 def one_of(*allowed: str) -> AfterValidator:

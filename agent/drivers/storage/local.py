@@ -22,7 +22,7 @@ from agent.drivers import command, durable, qemu_user
 
 LAYOUT = "compat=1.1,extended_l2=on,cluster_size=128k"
 GIB = 1 << 30
-BLOCK = 512  # what stat(2) counts in, whatever the file system does
+_STAT_BLOCK = 512  # bytes, of st_blocks on every file system
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _SUFFIX = ".qcow2"
 
@@ -111,11 +111,11 @@ class LocalStorage:
         """The size of the disk in a qcow2 file, which may be in use."""
         return int(str(_information(path, f"look into {path}")["virtual-size"]))
 
-    def allocated_bytes(self, path: Path) -> int:
-        try:
-            return path.stat().st_blocks * BLOCK
-        except FileNotFoundError:
-            return 0
+    def allocated_bytes(self, layer_id: str) -> int:
+        return _allocated(self.layer_path(layer_id))
+
+    def image_allocated_bytes(self, image_id: str) -> int:
+        return _allocated(self.image_path(image_id))
 
     def sweep(self) -> list[str]:
         return durable.sweep(self._disks) + durable.sweep(self._images)
@@ -133,6 +133,13 @@ def _file_name(resource_id: str) -> str:
 
 def _names(directory: Path) -> set[str]:
     return {path.name.removesuffix(_SUFFIX) for path in directory.glob(f"[!.]*{_SUFFIX}")}
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * _STAT_BLOCK
+    except FileNotFoundError:
+        return 0
 
 
 def _remove(path: Path) -> None:

@@ -36,7 +36,7 @@ class AutoSnapshotPolicy(Base):
     """When snapshots are taken of its disks by themselves (SPEC S5).
 
     `hours` 0-23 and `weekdays` 1 (Monday) - 7 are read in `time_zone`, None: the region's; `retention_days` -1: for
-    ever. `last_hour`: the beginning of the hour that was honoured last.
+    ever. `last_hour`: hours that began until then were honoured, or are not to be.
     """
 
     __tablename__ = "auto_snapshot_policies"
@@ -53,7 +53,10 @@ class AutoSnapshotPolicy(Base):
 
 class Disk(Base):
     """`layer_id` is the layer that is written to. `image_file` names the image's layer that a system disk is made of,
-    `source_snapshot_id` the snapshot that a data disk is made of: what they can be initialised to again (SPEC D6)."""
+    `source_snapshot_id` the snapshot that a data disk is made of: what they can be initialised to again (SPEC D6).
+
+    `auto_snapshot_hour`: the beginning of the hour its policy was last heeded for; `auto_snapshot_skipped`: why no
+    snapshot was taken then, None: one was."""
 
     __tablename__ = "disks"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -73,6 +76,8 @@ class Disk(Base):
     image_file: Mapped[str | None] = mapped_column(index=True)
     source_snapshot_id: Mapped[str | None] = mapped_column(index=True)  # which may be gone
     auto_snapshot_policy_id: Mapped[str | None] = mapped_column(ForeignKey("auto_snapshot_policies.id"), index=True)
+    auto_snapshot_hour: Mapped[dt.datetime | None]
+    auto_snapshot_skipped: Mapped[str | None]
     delete_with_instance: Mapped[bool] = mapped_column(default=True)
     delete_auto_snapshot: Mapped[bool] = mapped_column(default=True)
     enable_auto_snapshot: Mapped[bool] = mapped_column(default=True, server_default=true())  # a policy works on it

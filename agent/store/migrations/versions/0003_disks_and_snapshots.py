@@ -10,7 +10,15 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_DISK_COLUMNS = ("layer_id", "source_snapshot_id", "auto_snapshot_policy_id", "detached_at", "enable_auto_snapshot")
+_DISK_COLUMNS = (
+    "layer_id",
+    "source_snapshot_id",
+    "auto_snapshot_policy_id",
+    "auto_snapshot_hour",
+    "auto_snapshot_skipped",
+    "detached_at",
+    "enable_auto_snapshot",
+)
 
 
 def upgrade() -> None:
@@ -115,6 +123,8 @@ def _add_disk_columns() -> None:
     op.create_index("ix_disks_layer_id", "disks", ["layer_id"], unique=True)
     op.add_column("disks", sa.Column("source_snapshot_id", sa.String(), nullable=True))
     op.execute("ALTER TABLE disks ADD COLUMN auto_snapshot_policy_id VARCHAR REFERENCES auto_snapshot_policies (id)")
+    op.add_column("disks", sa.Column("auto_snapshot_hour", sa.DateTime(), nullable=True))
+    op.add_column("disks", sa.Column("auto_snapshot_skipped", sa.String(), nullable=True))
     op.add_column("disks", sa.Column("detached_at", sa.DateTime(), nullable=True))
     op.add_column("disks", sa.Column("enable_auto_snapshot", sa.Boolean(), nullable=False, server_default=sa.true()))
     for column in ("source_snapshot_id", "auto_snapshot_policy_id"):
