@@ -43,6 +43,7 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
+from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
 from agent.services import account, default_network, disk, metadata, policy, quota, space
 from agent.services.context import Caller, Services
@@ -84,6 +85,7 @@ class Agent:
             self.clock,
             lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
         )
+        self.sampler = Sampler(self.store, self.drivers.hypervisor, self.clock)
         self.tickets = TunnelTable()
         self.page_access = PageAccess(
             self.sealer, self.clock, config.console_token_seconds, config.console_url, lambda: self.server.local_url()
@@ -174,6 +176,7 @@ class Agent:
         self.runner.start()
         self.runner.wake()
         self.timetable.start()
+        self.sampler.start()
         await self.server.start()
 
     def _take_over(self) -> None:
@@ -196,6 +199,7 @@ class Agent:
         await self.server.stop()
         await self.metadata.stop()
         await asyncio.to_thread(self.timetable.stop)
+        await asyncio.to_thread(self.sampler.stop)
         await asyncio.to_thread(self.reconciler.stop)
         if not await asyncio.to_thread(self.runner.stop):
             log.warning("leaving a step of a job unfinished; the next agent does it again")

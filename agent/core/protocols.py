@@ -18,6 +18,7 @@ from agent.core.specs import (
     DomainInfo,
     DomainSpec,
     FilterSpec,
+    GuestCounters,
     HostCapacity,
     PortEvent,
     PortSpec,
@@ -110,6 +111,9 @@ class Hypervisor(Protocol):
 
     def list(self) -> dict[str, DomainInfo]:
         """All our domains, by name."""
+
+    def counters(self) -> dict[str, GuestCounters]:
+        """What all our running guests did until now, by domain name, asked for in one call."""
 
     def on_change(self, callback: Callable[[str | None], None]) -> None:
         """Call back (from another thread) with a domain's name at each of its life cycle events and when it has let

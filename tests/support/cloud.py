@@ -98,7 +98,7 @@ class HypervisorStandIn:
 
 
 class StorageStandIn:
-    """A disk of 100 GiB, half of it free. `allocated`: bytes that layers and images take, by id; others take nothing."""
+    """A disk of 100 GiB, half of it free. `allocated`: bytes that layers and images take, by id; others none."""
 
     def __init__(self) -> None:
         self.total, self.available = 100 * 2**30, 50 * 2**30
