@@ -38,4 +38,11 @@ def ls(app: App, instance: str | None, disk_type: str | None) -> None:
     app.emit_list(describe(app.client, DISK, InstanceId=instance_id, DiskType=disk_type), VIEW)
 
 
-disk = LazyGroup("disk", help="Disks.", lazy={"ls": (__name__, "ls", "List disks.")})
+disk = LazyGroup(
+    "disk",
+    help="Disks.",
+    lazy={
+        "ls": (__name__, "ls", "List disks."),
+        "monitor": ("ecsctl.commands.disk_monitor", "monitor", "Show what a disk did over time."),
+    },
+)
