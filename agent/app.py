@@ -45,7 +45,7 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, default_network, disk, metadata, policy, quota, space
+from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -71,6 +71,7 @@ class Agent:
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(mode)
         quota.check_names(config)
+        auto_snapshot_policy.check_time_zone(config)
         disk.check_limits(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")

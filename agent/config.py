@@ -7,8 +7,6 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from agent.core import schedule
-
 DEFAULT_PATH = Path("/etc/ecs/agent.toml")
 
 
@@ -82,10 +80,6 @@ def parse(raw: dict[str, object], where: str) -> Config:
     config = Config(**values)  # type: ignore[arg-type]
     if not re.fullmatch(r"[a-z][a-z0-9]{0,3}", config.prefix):
         raise ConfigError(f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter")
-    try:
-        schedule.time_zone(config.time_zone)
-    except ValueError as error:
-        raise ConfigError(f"{where}: time_zone: {error}") from None
     return config
 
 

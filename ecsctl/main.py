@@ -15,6 +15,8 @@ _COMMANDS = {
     "vpc": "Private networks.",
     "vswitch": "Subnets of private networks.",
     "disk": "Disks.",
+    "snapshot": "Snapshots of disks.",
+    "snapshot-policy": "When snapshots are taken by themselves.",
     "role": "RAM roles: what programs may do, and who may act as them.",
     "policy": "RAM policies: what is allowed and what is not.",
     "caller": "As whom the agent sees you.",

@@ -18,12 +18,14 @@ _COLOURS = {
     "Available": "green",
     "Succeeded": "green",
     "Stopped": "bright_black",
+    "accomplished": "green",
     "Pending": "yellow",
     "Starting": "yellow",
     "Stopping": "yellow",
     "Undoing": "yellow",
     "Creating": "yellow",
     "Failed": "red",
+    "failed": "red",
     "CreateFailed": "red",
 }
 _GAP = "  "

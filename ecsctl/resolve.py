@@ -50,6 +50,26 @@ IMAGE = Kind(
 DISK = Kind(
     "disk", "d-", "DescribeDisks", "Disks.Disk", "DiskId", "DiskName", filter_parameter="DiskName", tag_type="disk"
 )
+SNAPSHOT = Kind(
+    "snapshot",
+    "s-",
+    "DescribeSnapshots",
+    "Snapshots.Snapshot",
+    "SnapshotId",
+    "SnapshotName",
+    filter_parameter="SnapshotName",
+    tag_type="snapshot",
+)
+SNAPSHOT_POLICY = Kind(
+    "snapshot policy",
+    "sp-",
+    "DescribeAutoSnapshotPolicyEx",
+    "AutoSnapshotPolicies.AutoSnapshotPolicy",
+    "AutoSnapshotPolicyId",
+    "AutoSnapshotPolicyName",
+    filter_parameter="AutoSnapshotPolicyName",
+    tag_type="snapshotpolicy",
+)
 SECURITY_GROUP = Kind(
     "security group",
     "sg-",
@@ -79,6 +99,8 @@ BY_NOUN = {
     "instance": INSTANCE,
     "image": IMAGE,
     "disk": DISK,
+    "snapshot": SNAPSHOT,
+    "snapshot-policy": SNAPSHOT_POLICY,
     "security-group": SECURITY_GROUP,
     "key-pair": KEY_PAIR,
     "vpc": VPC_NETWORK,
@@ -124,7 +146,12 @@ def find_image(client: Client, text: str) -> str:
 
 def ambiguous(kind: Kind, text: str, found: list[Json]) -> CliError:
     shown = ", ".join(
-        str(item[kind.id_field]) + (f" ({detail})" if (detail := item.get("Status") or item.get("VpcId")) else "")
-        for item in found
+        str(item[kind.id_field]) + (f" ({detail})" if (detail := _detail(item)) else "") for item in found
     )
-    return CliError(f"{text!r} names {len(found)} {kind.noun}s, use an id: {shown}")
+    noun = f"{kind.noun[:-1]}ies" if kind.noun.endswith("y") else f"{kind.noun}s"
+    return CliError(f"{text!r} names {len(found)} {noun}, use an id: {shown}")
+
+
+def _detail(item: Json) -> object:
+    """What tells it from others of its name: automatic snapshots of a day by the time, most things by the status."""
+    return (item.get("SnapshotId") and item.get("CreationTime")) or item.get("Status") or item.get("VpcId")

@@ -12,7 +12,7 @@ from ecsctl.errors import ApiError, CliError, Interrupted, TimedOut
 from ecsctl.progress import Progress
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
-_AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
+AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
 _SETTLE_SECONDS = 3.0  # from the end of a job to the state it was to lead to
 FAILED, SUCCEEDED = "Failed", "Succeeded"
 
@@ -43,6 +43,11 @@ class Jobs:
         found = self._ask(ResourceId=[resource_id])
         ours = [job for job in found if request_id and job.get("RequestId") == request_id]
         return next(iter(ours or found), None)
+
+    def begun_by(self, request_id: str, resource_id: str) -> Json | None:
+        """The first job of a resource that began with a request."""
+        ours = [job for job in self._ask(ResourceId=[resource_id]) if request_id and job.get("RequestId") == request_id]
+        return ours[-1] if ours else None
 
     def by_id(self, job_id: str) -> Json | None:
         return next(iter(self._ask(JobId=[job_id])), None)
@@ -83,13 +88,13 @@ def wait_instances(
     jobs = Jobs(client)
     open_ids, last, settled = list(ids), dict[str, Json](), dict[str, float]()
     whom = f"{doing} of {', '.join(ids)}"
-    with Progress() as progress, interruptible(f"{whom} goes on"), client.patient(_AGENT_AWAY_SECONDS):
+    with Progress() as progress, interruptible(f"{whom} goes on"), client.patient(AGENT_AWAY_SECONDS):
         for _ in pauses(timeout, f"{whom} takes longer than {timeout:g} s", progress):
             seen = {item["InstanceId"]: item for item in describe_ids(client, open_ids)}
             last.update(seen)
             for one in list(open_ids):
                 job = jobs.newest(one, request_id)
-                _raise_failed(job, doing, one)
+                raise_failed(job, doing, one)
                 if goal(seen.get(one), job):
                     open_ids.remove(one)
                 elif job is not None and job["Status"] == SUCCEEDED:
@@ -107,10 +112,10 @@ def wait_job(client: Client, job_id: str, doing: str, timeout: float) -> Json:
     """Wait until a job has succeeded; CliError with its message when it failed."""
     jobs = Jobs(client)
     goes_on = f"{doing} goes on as job {job_id}"
-    with Progress() as progress, interruptible(goes_on), client.patient(_AGENT_AWAY_SECONDS):
+    with Progress() as progress, interruptible(goes_on), client.patient(AGENT_AWAY_SECONDS):
         for _ in pauses(timeout, f"not done within {timeout:g} s: {goes_on}", progress):
             job = jobs.by_id(job_id)
-            _raise_failed(job, doing, "")
+            raise_failed(job, doing, "")
             if job is not None and job["Status"] == SUCCEEDED:
                 return job
             progress.update(f"{doing}: {describe_step(job) if job else 'waiting'}")
@@ -145,7 +150,7 @@ def interruptible(message: str) -> Iterator[None]:
         raise Interrupted(f"no longer waiting: {message}; `ecsctl job ls` shows it") from None
 
 
-def _raise_failed(job: Json | None, doing: str, resource_id: str) -> None:
+def raise_failed(job: Json | None, doing: str, resource_id: str) -> None:
     if job is not None and job["Status"] == FAILED:
         of = f" of {resource_id}" if resource_id else ""
         tail = f" (job {job['JobId']}, RequestId {job.get('RequestId', '')})"

@@ -37,9 +37,9 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "reset_password_now": frozenset({RUNNING}),
     "set_user_data": frozenset({STOPPED}),
     "set_type": frozenset({STOPPED}),
+    "create_snapshot": frozenset({RUNNING, STOPPED}),
     "attach_disk": frozenset({RUNNING, STOPPED}),
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
-    "create_snapshot": frozenset({RUNNING, STOPPED}),
 }

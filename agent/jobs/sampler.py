@@ -47,14 +47,20 @@ class Sampler:
         self._thread.join()
 
     def _loop(self) -> None:
-        while not self._stopping.wait(PERIOD - self._clock.now().timestamp() % PERIOD):
-            try:
-                self.sample()
-                self._failure = ""
-            except (DriverError, OperationalError) as error:
-                self._fail(str(error.orig) if isinstance(error, OperationalError) else str(error))
-            except Exception:
-                log.exception("cannot sample what guests do")
+        """The first round is at once: what is done from then on is known."""
+        while True:
+            self._round()
+            if self._stopping.wait(PERIOD - self._clock.now().timestamp() % PERIOD):
+                return
+
+    def _round(self) -> None:
+        try:
+            self.sample()
+            self._failure = ""
+        except (DriverError, OperationalError) as error:
+            self._fail(str(error.orig) if isinstance(error, OperationalError) else str(error))
+        except Exception:
+            log.exception("cannot sample what guests do")
 
     def _fail(self, why: str) -> None:
         """Once for each reason: it may last."""

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from agent.core.ids import new_id
 from agent.jobs import journal
 from agent.jobs.layers import tree
+from agent.jobs.layers.take import TAKE
 from agent.store.schema import AutoSnapshotPolicy, Disk, Snapshot
 
-TAKE = "snapshot.take"
 MANUAL, AUTOMATIC = "user", "auto"
 PROGRESSING, ACCOMPLISHED, FAILED = "progressing", "accomplished", "failed"
 FOREVER = -1  # as days of retention

@@ -50,6 +50,8 @@ def hindrance(disk: Disk, *, releasing: bool, still_taking: bool) -> Hindrance |
     """What keeps a policy from taking a snapshot of `disk` (SPEC S6); None: nothing."""
     if releasing:
         return Hindrance("its instance is being released")
+    if not disk.enable_auto_snapshot:
+        return Hindrance("automatic snapshots are switched off for this disk")
     if disk.category == "cloud" and disk.instance_id is None:
         return Hindrance("nothing is taken of a basic cloud disk that is attached to no instance")
     if still_taking:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Select, func, select, update
 
-from agent.core import schedule, validate
+from agent.config import Config, ConfigError
+from agent.core import disk_categories, schedule, validate
 from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.core.ids import new_id
 from agent.jobs import snapshots
@@ -38,6 +39,14 @@ class Wanted:
     weekdays: Sequence[str] | None = None  # "1" (Monday) - "7"
     retention_days: int | None = None  # -1: for ever
     time_zone: str | None = None  # an IANA name; empty: the region's
+
+
+def check_time_zone(config: Config) -> None:
+    """Raises ConfigError when the region's time zone is none; at the agent's start."""
+    try:
+        schedule.time_zone(config.time_zone)
+    except ValueError as error:
+        raise ConfigError(f"time_zone: {error}") from None
 
 
 def create_policy(caller: Caller, wanted: Wanted, tags: Sequence[tag.TagPair] = ()) -> AutoSnapshotPolicy:
@@ -130,7 +139,7 @@ def apply_policy(caller: Caller, policy_id: str, disk_ids: Sequence[str]) -> Non
     """Give disks this policy, in place of the one they have; all of them or none."""
     policy = get_policy(caller, policy_id)
     for disk in _disks(caller, disk_ids):
-        if disk.category.startswith("ephemeral"):
+        if not disk_categories.is_cloud(disk.category):
             raise Conflict(
                 f'The disk "{disk.id}" is of category {disk.category}, of which there are no automatic snapshots.',
                 code="DiskCategory.OperationNotSupported",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core import states
-from agent.core.errors import Conflict, IncorrectInstanceStatus
+from agent.core.errors import Conflict
 from agent.jobs.kinds.disk import ATTACH, DETACH, detach_row
 from agent.services import disk as disks
 from agent.services import disk_plan
@@ -80,8 +80,10 @@ def _not_portable(disk: Disk) -> Conflict:
     return Conflict(f'The disk "{disk.id}" is {what}: it stays with its instance.', code="DiskNotPortable")
 
 
-def _not_while_running(instance: Instance, verb: str) -> IncorrectInstanceStatus:
+def _not_while_running(instance: Instance, verb: str) -> Conflict:
     """SATA disks, which guests without virtio drivers have, cannot be plugged in while they run."""
-    error = IncorrectInstanceStatus(instance.id, instance.status, frozenset({states.STOPPED}))
-    error.message += f" Its guest has no virtio drivers: disks are {verb} it while it is stopped; stop it first."
-    return error
+    return Conflict(
+        f'The guest of the instance "{instance.id}" has no virtio drivers: disks cannot be {verb} it while it is '
+        f"{instance.status}; stop it first.",
+        code="IncorrectInstanceStatus",
+    )

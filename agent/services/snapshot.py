@@ -12,7 +12,7 @@ from agent.core import ids, states, validate
 from agent.core.errors import Conflict, IncorrectInstanceStatus, InvalidParameter, NotFound
 from agent.jobs import snapshots
 from agent.jobs.layers import tree
-from agent.services import quota, tag
+from agent.services import disk, quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import Disk, Snapshot
@@ -45,34 +45,29 @@ def create_snapshot(
 ) -> Snapshot:
     """A manual snapshot of a disk of the caller, taken by a job: at once, or after what is under way on the disk."""
     _check_texts(name, description)
-    disk = _snapshot_source(caller, disk_id)
-    running = snapshots.in_progress(caller.session, disk.id, snapshots.MANUAL)
+    source = _source(caller, disk_id)
+    running = snapshots.in_progress(caller.session, source.id, snapshots.MANUAL)
     if running is not None:
-        raise Conflict(f'The snapshot "{running}" of the disk "{disk.id}" is still being taken.', code=CREATING)
+        raise Conflict(f'The snapshot "{running}" of the disk "{source.id}" is still being taken.', code=CREATING)
     now = caller.services.clock.now()
     allowed = quota.limit(caller, "snapshots_per_disk")
-    if not snapshots.make_room(caller.session, disk.id, allowed, now):
-        quota.check(caller, "snapshots_per_disk", snapshots.counted(caller.session, disk.id), of=disk.id)
+    if not snapshots.make_room(caller.session, source.id, allowed, now):
+        quota.check(caller, "snapshots_per_disk", snapshots.counted(caller.session, source.id), of=source.id)
     snapshot = snapshots.begin(
-        caller.session, disk, now, name=name, description=description, request_id=caller.request_id
+        caller.session, source, now, name=name, description=description, request_id=caller.request_id
     )
     tag.set_tags(caller, "snapshot", snapshot.id, tags)
     return snapshot
 
 
-def _snapshot_source(caller: Caller, disk_id: str) -> Disk:
+def _source(caller: Caller, disk_id: str) -> Disk:
     """The caller's disk, in a state in which a snapshot of it may be asked for (SPEC S1)."""
-    disk = caller.session.get(Disk, disk_id)
-    if disk is None or disk.account_id != caller.account_id:
-        raise NotFound("InvalidDiskId.NotFound", "DiskId", disk_id)
-    if disk.status not in ("Available", "In_use"):
-        raise Conflict(
-            f'The disk "{disk.id}" is {disk.status}: it must be Available or In_use.', code="IncorrectDiskStatus"
-        )
+    found = disk.get(caller, disk_id)
+    disk.check_status(found, "Available", "In_use")
     allowed = states.ALLOWED["create_snapshot"]
-    if disk.instance is not None and disk.instance.status not in allowed:
-        raise IncorrectInstanceStatus(disk.instance.id, disk.instance.status, allowed)
-    return disk
+    if found.instance is not None and found.instance.status not in allowed:
+        raise IncorrectInstanceStatus(found.instance.id, found.instance.status, allowed)
+    return found
 
 
 def get_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:

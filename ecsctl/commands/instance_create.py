@@ -14,6 +14,7 @@ import click
 from ecsctl.cli import App, command
 from ecsctl.client import Client, Json, client_token
 from ecsctl.commands.common import tag_values, wait_options
+from ecsctl.commands.disk_create import data_disk
 from ecsctl.commands.instance_defaults import fill_defaults
 from ecsctl.commands.instance_input import password_of, password_options, user_data_of
 from ecsctl.commands.instance_list import VIEW
@@ -60,6 +61,13 @@ _TIMEOUT = 900
 @click.option("--system-disk-size", type=click.IntRange(min=1), metavar="GIB")
 @click.option("--system-disk-category", metavar="CATEGORY")
 @click.option(
+    "--data-disk",
+    "data_disks",
+    multiple=True,
+    metavar="GIB[,KEY=VALUE]...",
+    help="One more disk, as 40,category=cloud_ssd; also snapshot, name, device, description, delete-with-instance.",
+)
+@click.option(
     "--user-data", type=click.Path(path_type=Path), metavar="FILE", help="Script or cloud-config ('-': stdin)."
 )
 @click.option("--role", metavar="NAME", help="RAM role that programs in it act as.", shell_complete=role_names())
@@ -74,6 +82,7 @@ def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: f
     """Create instances called NAME and start them. Prints their ids."""
     password = password_of(given)
     parameters = _parameters(name, given)
+    parameters["DataDisk"] = [data_disk(app.client, text) for text in given["data_disks"]]
     parameters |= {"Password": password} if password else {}
     fill_defaults(app, given, parameters)
     if given["dry_run"]:

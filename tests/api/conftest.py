@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +24,9 @@ from agent.services import policy
 from agent.services.account import AccessKeys
 from tests.api.live import Edge, build
 from tests.support.cloud import Cloud
+
+if TYPE_CHECKING:
+    from alibabacloud_ecs20140526.client import Client
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +80,28 @@ def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> It
 def key(cloud: Cloud) -> tuple[str, str]:
     made = cloud.call("CreateAccessKey", version=RAM)["AccessKey"]
     return made["AccessKeyId"], made["AccessKeySecret"]
+
+
+@pytest.fixture
+def tea(address: str, key: tuple[str, str]) -> Client:
+    """The current SDK, which takes a while to import."""
+    from alibabacloud_ecs20140526.client import Client
+    from alibabacloud_tea_openapi.models import Config
+
+    config = Config(access_key_id=key[0], access_key_secret=key[1], endpoint=address, protocol="http")
+    return Client(config)
+
+
+@pytest.fixture
+def core(address: str, key: tuple[str, str]) -> Any:
+    """A function that sends a request of the first SDK."""
+    from aliyunsdkcore.client import AcsClient
+
+    client = AcsClient(*key, "local", timeout=20, auto_retry=False)
+
+    def send(request: Any) -> bytes:
+        request.set_endpoint(address)
+        answer: bytes = client.do_action_with_exception(request)
+        return answer
+
+    return send

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from alibabacloud_ecs20140526 import models
 from alibabacloud_ecs20140526.client import Client
-from alibabacloud_tea_openapi.models import Config
 from aliyunsdkcore.acs_exception.exceptions import ServerException
-from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 from aliyunsdkecs.request.v20140526.AttachKeyPairRequest import AttachKeyPairRequest
 from aliyunsdkecs.request.v20140526.AuthorizeSecurityGroupRequest import AuthorizeSecurityGroupRequest
@@ -30,26 +28,6 @@ from darabonba.exceptions import DaraException
 
 from agent.store.schema import Instance
 from tests.support.cloud import Cloud
-
-
-@pytest.fixture
-def tea(address: str, key: tuple[str, str]) -> Client:
-    """The current SDK."""
-    config = Config(access_key_id=key[0], access_key_secret=key[1], endpoint=address, protocol="http")
-    return Client(config)
-
-
-@pytest.fixture
-def core(address: str, key: tuple[str, str]) -> Any:
-    """A function that sends a request of the first SDK."""
-    client = AcsClient(*key, "local", timeout=20, auto_retry=False)
-
-    def send(request: Any) -> bytes:
-        request.set_endpoint(address)
-        answer: bytes = client.do_action_with_exception(request)
-        return answer
-
-    return send
 
 
 def vpc_request(action: str, **params: str) -> CommonRequest:

@@ -12,6 +12,8 @@ from tests.support.cloud import Cloud
 GUIDE = {
     "instances": 10,
     "data_disks_per_instance": 16,
+    "data_disk_gib_per_instance": 32768,
+    "cloud_disks": 50,
     "disks": 250,
     "snapshots_per_disk": 64,
     "auto_snapshot_policies": 100,
