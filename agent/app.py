@@ -85,6 +85,7 @@ class Agent:
             self.runner,
             self.clock,
             lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
+            lambda: space.lacking(config, self.drivers.storage, space.NEW_LAYER_BYTES, "take a snapshot"),
         )
         self.sampler = Sampler(self.store, self.drivers.hypervisor, self.clock)
         self.tickets = TunnelTable()

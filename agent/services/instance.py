@@ -92,7 +92,8 @@ def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
     Raises the public error of the first thing that is wrong; nothing is written then.
     """
     plan = _plan(caller, request)
-    space.check(caller, space.NEW_LAYER_BYTES * request.amount, "create the instance's disks")
+    disks = request.amount * (1 + len(plan.data_disks))
+    space.check(caller, space.NEW_LAYER_BYTES * disks, "create the instance's disks")
     if start:
         capacity.check_room(caller, plan.type.vcpus * request.amount, plan.type.memory_mib * request.amount)
     made = []

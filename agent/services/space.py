@@ -55,17 +55,23 @@ def reserved_bytes(config: Config, total_bytes: int) -> int:
 
 
 def check(caller: Caller, bytes_needed: int, doing: str) -> None:
-    """Raises NoStock when `doing` ("create a disk") would leave less than the reserve, now and at once needing so many
-    bytes."""
-    services = caller.services
-    total, available = services.storage.capacity_bytes()
-    reserved = reserved_bytes(services.config, total)
-    if available - bytes_needed < reserved:
-        raise NoStock(
-            f"The host's disk has no room to {doing}: {_size(bytes_needed)} are needed and {_size(available)} free, "
-            f"{_size(reserved)} of which are reserved for what is there (disk_reserve_gib). Delete disks, snapshots, "
-            "images, or other files of the host."
-        )
+    """Raises NoStock when `doing` ("create a disk"), which needs so many bytes at once, would leave less than the
+    reserve."""
+    if why := lacking(caller.services.config, caller.services.storage, bytes_needed, doing):
+        raise NoStock(why)
+
+
+def lacking(config: Config, storage: Storage, bytes_needed: int, doing: str) -> str:
+    """Why there is no room for it; empty: there is."""
+    total, available = storage.capacity_bytes()
+    reserved = reserved_bytes(config, total)
+    if available - bytes_needed >= reserved:
+        return ""
+    return (
+        f"The host's disk has no room to {doing}: {_size(bytes_needed)} are needed and {_size(available)} free, "
+        f"{_size(reserved)} of which are reserved for what is there (disk_reserve_gib). Delete disks, snapshots, "
+        "images, or other files of the host."
+    )
 
 
 def problems(config: Config, storage: Storage) -> list[str]:
