@@ -18,8 +18,8 @@ from agent.store.schema import Disk
 ONE = "disk/{disk_id}"
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
 _IGNORED = (
-    "AdvancedFeatures", "Arn", "PerformanceLevel", "ResourceGroupId", "StorageClusterId", "StorageSetId",
-    "StorageSetPartitionNumber",
+    "AdvancedFeatures", "Arn", "EncryptAlgorithm", "PerformanceLevel", "ResourceGroupId", "StorageClusterId",
+    "StorageSetId", "StorageSetPartitionNumber",
 )  # fmt: skip
 RESIZE_TYPES = ("offline", "online")
 

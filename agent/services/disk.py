@@ -10,11 +10,13 @@ from sqlalchemy import Select, select
 from agent.config import Config, ConfigError
 from agent.core import disk_categories
 from agent.core.errors import Conflict, NotFound
-from agent.jobs import journal
+from agent.jobs import journal, snapshots
 from agent.services import tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import Disk, Job, Snapshot
+from agent.store.schema import Disk, Job
+
+CREATING_SNAPSHOT = "IncorrectDiskStatus.CreatingSnapshot"  # public code: a snapshot is being taken
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ def check_idle(caller: Caller, disk: Disk) -> None:
             f'Another operation on the disk "{disk.id}" is in progress: try again when it has ended.',
             code="IncorrectDiskStatus",
         )
-    taking = select(Snapshot.id).where(Snapshot.disk_id == disk.id, Snapshot.status == "progressing").limit(1)
-    if snapshot_id := caller.session.scalar(taking):
+    kinds = (snapshots.MANUAL, snapshots.AUTOMATIC)
+    if snapshot_id := next(
+        filter(None, (snapshots.in_progress(caller.session, disk.id, kind) for kind in kinds)), None
+    ):
         raise Conflict(
             f'The snapshot "{snapshot_id}" of the disk "{disk.id}" is being taken: try again when it is accomplished.',
-            code="IncorrectDiskStatus.CreatingSnapshot",
+            code=CREATING_SNAPSHOT,
         )
 
 

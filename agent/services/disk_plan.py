@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from agent.core import disk_categories, states, validate
-from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound, QuotaExceeded
+from agent.core.errors import Conflict, InvalidParameter, MissingParameter, QuotaExceeded
 from agent.core.ids import new_id
 from agent.jobs.layers import tree
 from agent.services import quota
+from agent.services import snapshot as snapshots
 from agent.services.context import Caller
 from agent.store.schema import Disk, Instance, Snapshot
 
@@ -78,9 +79,7 @@ def plan(caller: Caller, wanted: Wanted, names: Names) -> Plan:
 
 def usable_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:
     """A snapshot of the caller's that has content; raises NotFound or Conflict."""
-    snapshot = caller.session.get(Snapshot, snapshot_id)
-    if snapshot is None or snapshot.account_id != caller.account_id:
-        raise NotFound("InvalidSnapshotId.NotFound", "SnapshotId", snapshot_id)
+    snapshot = snapshots.get_snapshot(caller, snapshot_id)
     if snapshot.status != "accomplished" or snapshot.layer is None:
         raise Conflict(
             f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.',

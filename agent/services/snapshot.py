@@ -19,7 +19,7 @@ from agent.store.schema import Disk, Snapshot
 
 STATUSES = (snapshots.PROGRESSING, snapshots.ACCOMPLISHED, snapshots.FAILED)
 USAGES = ("none", "image", "disk", "image_disk")
-CREATING = "IncorrectDiskStatus.CreatingSnapshot"  # public code: a snapshot is being taken
+CREATING = disk.CREATING_SNAPSHOT
 _NAME_CODE = "InvalidSnapshotName.Malformed"
 
 

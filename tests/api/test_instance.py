@@ -122,7 +122,6 @@ def test_a_password_is_kept_as_a_hash_only_and_a_key_pair_goes_before_it(ready: 
         ({"RegionId": "elsewhere"}, "InvalidRegionId.NotFound"),
         ({"InstanceChargeType": "PrePaid"}, "UnsupportedParameter"),
         ({"InternetMaxBandwidthOut": 5}, "UnsupportedParameter"),
-        ({"DataDisk": [{"Size": 20}]}, "UnsupportedParameter"),
         ({"InstanceType": "ecs.m1.medium"}, "OperationDenied.NoStock"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,16 +34,17 @@ class Machine:
 
 
 class PlainQemu:
-    """One first boot of `machine`, on a new overlay in `directory`; leaving the context ends it."""
+    """One first boot of `machine`, on a new overlay in `directory`; leaving the context ends it. `more`: arguments of
+    devices that it has besides."""
 
-    def __init__(self, machine: Machine, directory: Path) -> None:
-        self._port = free_port()
+    def __init__(self, machine: Machine, directory: Path, more: Sequence[str] = ()) -> None:
+        self.port = free_port()
         disk = directory / "disk.qcow2"
         disk.unlink(missing_ok=True)
         overlay = ["-f", "qcow2", "-F", "qcow2", "-b", str(machine.image), "-o", LAYOUT]
         subprocess.run(["qemu-img", "create", "-q", *overlay, str(disk), f"{machine.disk_gib}G"], check=True)
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = command(machine, disk, directory, self._port)
+        self._command = [*command(machine, disk, directory, self.port), *more]
 
     def __enter__(self) -> PlainQemu:
         return self
@@ -64,7 +66,7 @@ class PlainQemu:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "plain QEMU ended"
-        return says_banner(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("127.0.0.1", self._port))
+        return says_banner(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("127.0.0.1", self.port))
 
 
 def command(machine: Machine, disk: Path, directory: Path, port: int) -> list[str]:
@@ -83,6 +85,16 @@ def command(machine: Machine, disk: Path, directory: Path, port: int) -> list[st
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
         *("-device", f"virtio-net-pci,host_mtu=1500,netdev=net,mac={machine.mac},bus=pci.0,addr=0x3"),
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+    ]
+
+
+def data_disk(path: Path) -> list[str]:
+    """Arguments of one more disk, as libvirt composes them for the product's."""
+    uncached = "discard=unmap,cache.direct=on,cache.no-flush=off"
+    return [
+        *("-blockdev", f"driver=file,filename={path},node-name=data-file,{uncached}"),
+        *("-blockdev", f"driver=qcow2,file=data-file,node-name=data,{uncached}"),
+        *("-device", "virtio-blk-pci,bus=pci.0,addr=0x9,drive=data,write-cache=on,serial=plain"),
     ]
 
 

@@ -88,8 +88,7 @@ class AgentProcess:
     def _write_config(self) -> None:
         lines = [f"{k} = {json.dumps(v)}" for k, v in self.settings.items() if not isinstance(v, dict)]
         for name, table in self.settings.items():
-            if isinstance(table, dict):
-                lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+            lines += _table(name, table) if isinstance(table, dict) else []
         self.config.write_text("\n".join(lines) + "\n")
 
     def _answers(self) -> bool:
@@ -192,6 +191,14 @@ class AgentProcess:
         """RunInstances of the smallest guest; its id."""
         defaults = {"ImageId": "tiny_x64", "InstanceType": "ecs.t1.small", "Amount": 1}
         return self.call("RunInstances", **(defaults | params))["InstanceIdSets"]["InstanceIdSet"][0]
+
+
+def _table(name: str, table: dict[str, Any]) -> list[str]:
+    """A table of TOML, with the tables in it behind it."""
+    lines = [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict))]
+    for key, inner in table.items():
+        lines += _table(f"{name}.{key}", inner) if isinstance(inner, dict) else []
+    return lines
 
 
 def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import time
+import xml.etree.ElementTree as ET
 from contextlib import closing
 from typing import Any
 
@@ -52,8 +53,10 @@ def _statuses(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]
     try:
         domains = {d.name(): d for d in connection.listAllDomains() if d.name().startswith(f"{agent.prefix}-")}
         states = {name: domain.state()[0] for name, domain in domains.items()}
+        live = {name: domain.XMLDesc() for name, domain in domains.items() if domain.isActive()}
     finally:
         connection.close()
+    found += _disks_of_guests(agent, live)
     for instance in instances:
         state = states.get(f"{agent.prefix}-{instance['InstanceId']}", libvirt.VIR_DOMAIN_SHUTOFF)
         wanted = {"Running": libvirt.VIR_DOMAIN_RUNNING, "Stopped": libvirt.VIR_DOMAIN_SHUTOFF}
@@ -61,6 +64,17 @@ def _statuses(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]
             found.append(f"{instance['InstanceId']} is {instance['Status']}, its domain is in state {state}")
     known = {f"{agent.prefix}-{i['InstanceId']}" for i in instances}
     return found + [f"domain {name} is left over" for name in sorted(set(states) - known)]
+
+
+def _disks_of_guests(agent: AgentProcess, live: dict[str, str]) -> list[str]:
+    """Each running domain has exactly the disks of its instance, and none is on its way."""
+    disks = agent.call("DescribeDisks", PageSize=100)["Disks"]["Disk"]
+    found = [f"{d['DiskId']} is {d['Status']}" for d in disks if d["Status"] not in ("Available", "In_use")]
+    for name, description in live.items():
+        wanted = {d["SerialNumber"] for d in disks if f"{agent.prefix}-{d['InstanceId']}" == name}
+        serials = {serial.text or "" for serial in ET.fromstring(description).iterfind("./devices/disk/serial")}
+        found += _differ(f"disk of {name}", wanted, serials)
+    return found
 
 
 def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:

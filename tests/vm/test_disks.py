@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterator
 
 import libvirt
+import paramiko
 import pytest
 
 from tests.support import disks
-from tests.support.agent import AgentProcess, CallFailed, running_agent
+from tests.support.agent import HOST, AgentProcess, CallFailed, running_agent
 from tests.support.invariants import lasting_violations
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login, run
@@ -19,13 +20,16 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
 PASSWORD = "Passw0rd!x"
 DETACH_SECONDS = 5.0
+CAPPED_IOPS = 100  # of the category cloud, and cloud_ssd has no limit
 
 
 @pytest.fixture(scope="module")
 def agent(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
     """One whose guests have little time to let go of a disk."""
     small = dict.fromkeys(("system", "cloud", "cloud_efficiency", "cloud_ssd"), 1)
-    with running_agent(libvirtd.uri, minimum_disk_gib=small, detach_seconds=DETACH_SECONDS) as process:
+    limits = {"cloud": {"iops": CAPPED_IOPS}, "cloud_ssd": {"iops": 0}}
+    settings = {"minimum_disk_gib": small, "detach_seconds": DETACH_SECONDS, "disk_limits": limits}
+    with running_agent(libvirtd.uri, **settings) as process:
         process.ensure_tiny_image()
         yield process
 
@@ -164,3 +168,89 @@ def test_disks_of_a_stopped_instance_begin_again_and_go_back(agent: AgentProcess
     agent.call("DeleteDisk", DiskId=data)
     agent.wait_jobs()
     assert lasting_violations(agent) == []
+
+
+def test_a_rollback_brings_back_what_was_there(agent: AgentProcess, guest: str, other: str) -> None:
+    disk_id = disks.create(agent)
+    disks.attach(agent, disk_id, guest)
+    with login(agent, guest, password=PASSWORD) as client:
+        write(client, disk_id, "before")
+        snapshot_id = agent.call("CreateSnapshot", DiskId=disk_id)["SnapshotId"]
+        agent.wait_jobs()
+        write(client, disk_id, "after")
+        with pytest.raises(CallFailed, match="IncorrectInstanceStatus"):
+            agent.call("ResetDisk", DiskId=disk_id, SnapshotId=snapshot_id)
+        disks.detach(agent, disk_id, guest)
+        agent.call("ResizeDisk", DiskId=disk_id, NewSize=2)
+        disks.settled(agent, disk_id)
+        agent.call("ResetDisk", DiskId=disk_id, SnapshotId=snapshot_id)
+        assert disks.settled(agent, disk_id)["Size"] == 2
+        copy = disks.create(agent, SnapshotId=snapshot_id)
+        for one in (disk_id, copy):
+            disks.attach(agent, one, guest)
+            assert read(client, one) == "before"
+        assert (disks.size_gib(client, disk_id), disks.size_gib(client, copy)) == (2, 1)
+    # Nothing of a deleted disk is needed by its snapshot, or of a deleted snapshot by the disks made of it.
+    disks.detach(agent, disk_id, guest)
+    agent.call("DeleteDisk", DiskId=disk_id)
+    agent.call("DeleteSnapshot", SnapshotId=snapshot_id, Force="true")
+    agent.wait_jobs()
+    with login(agent, guest, password=PASSWORD) as client:
+        assert read(client, copy) == "before"
+    disks.detach(agent, copy, guest)
+    agent.call("DeleteDisk", DiskId=copy)
+    agent.wait_jobs()
+    assert lasting_violations(agent) == []
+
+
+def write(client: paramiko.SSHClient, disk_id: str, word: str) -> None:
+    run(client, f"echo {word} | dd of={disks.device(client, disk_id)} bs=512 count=1 conv=sync 2>/dev/null; sync")
+
+
+def read(client: paramiko.SSHClient, disk_id: str) -> str:
+    return run(client, f"head -c 512 {disks.device(client, disk_id)} | tr -d '\\0'").strip()
+
+
+def test_sixteen_disks_cold_and_hot_and_what_a_release_leaves(agent: AgentProcess) -> None:
+    """As many as there may be have room on the guest's PCI bus, with all its other devices."""
+    instance_id = str(
+        agent.call("CreateInstance", ImageId="tiny_x64", InstanceType="ecs.t1.small", Password=PASSWORD)["InstanceId"]
+    )
+    wanted = {"ZoneId": "local-a", "DiskCategory": "cloud_efficiency", "Size": 1, "Amount": 16, "DiskName": "many"}
+    many = agent.call("CreateDisks", HOST, **wanted)["DiskIds"]["DiskId"]
+    agent.wait_status(instance_id, "Stopped")
+    agent.wait_jobs()
+    for disk_id in many[:8]:
+        disks.attach(agent, disk_id, instance_id, DeleteWithInstance="true")
+    agent.call("StartInstance", InstanceId=instance_id)
+    with login(agent, instance_id, password=PASSWORD) as client:
+        for disk_id in many[8:]:
+            agent.call("AttachDisk", DiskId=disk_id, InstanceId=instance_id)
+        for disk_id in many:
+            assert disks.device(client, disk_id)
+    agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
+    agent.wait_status(instance_id, None)
+    agent.wait_jobs()
+    left = {disk["DiskId"] for disk in agent.call("DescribeDisks", DiskName="many*", PageSize=50)["Disks"]["Disk"]}
+    assert left == set(many[8:])
+    for disk_id in many[8:]:
+        agent.call("DeleteDisk", DiskId=disk_id)
+    agent.wait_jobs()
+    assert lasting_violations(agent) == []
+
+
+def test_a_category_limits_what_the_guest_gets(agent: AgentProcess, guest: str) -> None:
+    capped, free = disks.create(agent, DiskCategory="cloud"), disks.create(agent, DiskCategory="cloud_ssd")
+    count = 3 * CAPPED_IOPS
+    seconds = {}
+    for disk_id in (capped, free):
+        disks.attach(agent, disk_id, guest)
+        with login(agent, guest, password=PASSWORD) as client:
+            read = f"dd if={disks.device(client, disk_id)} of=/dev/null bs=4k count={count} iflag=direct 2>/dev/null"
+            began, ended = run(client, f"cat /proc/uptime && {read} && cat /proc/uptime").splitlines()
+            seconds[disk_id] = float(ended.split()[0]) - float(began.split()[0])
+        disks.detach(agent, disk_id, guest)
+        agent.call("DeleteDisk", DiskId=disk_id)
+    # A little more than its share is allowed in a burst.
+    assert 0.7 * count / CAPPED_IOPS < seconds[capped]
+    assert seconds[free] < seconds[capped] / 1.5, seconds

@@ -76,7 +76,10 @@ def _plug(context: Context) -> Finish:
 
 
 def _plug_again(context: Context) -> None:
-    """What the guest should have and has not; whatever became of it meanwhile."""
+    """What the guest should have and has not, unless it should not any more."""
+    with context.store.read() as session:
+        if session.get(Disk, context.resource_id) is None:
+            return
     with _turn(context) as disk:
         if disk.instance_id == context.data["instance_id"]:
             name, spec = _wanted(context, disk)
