@@ -169,6 +169,21 @@ class Storage(Protocol):
     def list_layers(self) -> set[str]:
         """Ids of all layers whose file is present."""
 
+    def merge_layer(self, layer_id: str, into: str, give_way: Callable[[], bool]) -> bool:
+        """Write a layer that nothing has open into the one below; False when it gave way before it was done."""
+
+    def layer_below(self, layer_id: str) -> str | None:
+        """What the layer is an overlay on, by the header of its file: a layer, or an image's file."""
+
+    def move_layer(self, layer_id: str, onto: str) -> None:
+        """Let a layer that nothing has open be an overlay on another one of the same meaning; durable."""
+
+    def sync_layer(self, layer_id: str) -> None:
+        """What was written to the layer's file survives a power cut."""
+
+    def allocated_bytes(self, layer_id: str) -> int:
+        """What the layer's file takes of the host's file system; 0 when it has none."""
+
     def image_path(self, image_id: str) -> Path: ...
 
     def list_images(self) -> set[str]: ...

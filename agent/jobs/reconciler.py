@@ -23,7 +23,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import DomainInfo, DomainState
 from agent.jobs import journal, reconcile_disks, translate
 from agent.jobs.kinds.network import sync_filter, sync_router
-from agent.jobs.layers import live
+from agent.jobs.layers import collect, live, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
@@ -70,6 +70,7 @@ class Reconciler:
         for name in self._drivers.storage.sweep():
             log.info("removed the unfinished file %s", name)
         self._after_host_restart()
+        self._stop_merges()
         self._take_over_networks()
         self._drivers.hypervisor.on_change(self._on_change)
         self._thread.start()
@@ -94,6 +95,8 @@ class Reconciler:
                 self.instances() if everything else self._check_changed()
                 if everything:
                     self.leftovers()
+                    collect.enqueue_possible(self._context(""))
+                    self._runner.wake()
                     self._housekeeping()
             except DriverError as error:
                 log.warning("cannot compare wanted and actual state: %s", error)
@@ -115,6 +118,7 @@ class Reconciler:
             seen = session.get(Setting, "boot_id")
             if seen and seen.value == boot_id:
                 return
+            merge.after_power_cut(self._context(""))
             if seen:
                 seen.value = boot_id
                 self._start_again(session)
@@ -137,6 +141,12 @@ class Reconciler:
         unfinished = select(Job.sequence).where(Job.resource_id == instance_id, Job.state.in_(journal.UNFINISHED))
         others = Job.kind.in_(("instance.password", live.THAW))
         return session.scalar(unfinished.where(~others).limit(1)) is not None
+
+    def _stop_merges(self) -> None:
+        try:
+            merge.stop_all(self._context(""))
+        except DriverError as error:
+            log.warning("merges of layers that a former agent began may go on: %s", error)
 
     def _take_over_networks(self) -> None:
         """Routers, filters and DHCP answers of all VPCs, without interrupting what runs."""

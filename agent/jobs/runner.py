@@ -80,6 +80,7 @@ class JobRunner:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        self.turns.close()
         self._scheduler.join()
         with self._changed:
             return self._changed.wait_for(lambda: self._at_work == 0, timeout)

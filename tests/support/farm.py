@@ -6,7 +6,9 @@ Domains are never resumed: what a guest would write comes through QEMU's own `qe
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -23,17 +25,19 @@ import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
 from agent.config import Config
 from agent.core import ids
 from agent.core.clock import SystemClock
-from agent.core.protocols import Builder, Network, Seeds
+from agent.core.protocols import Builder, Hypervisor, Network, Seeds, Storage
 from agent.core.specs import DiskSpec, DomainSpec
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.storage.local import LocalStorage
 from agent.jobs import journal, translate
-from agent.jobs.layers import tree
+from agent.jobs.layers import collect, merge, tree
 from agent.jobs.layers.take import TAKE
 from agent.jobs.model import Context, Drivers
-from agent.jobs.runner import JobRunner, StepHook, no_hook
+from agent.jobs.runner import JobRunner
 from agent.store.schema import Account, Disk, Instance, Job, Layer, Snapshot
 from agent.store.store import Store
+from tests.support.crashing import Crashing, Fuse
+from tests.support.libvirtd import PrivateLibvirt
 from tests.support.waiting import wait_for
 
 ACCOUNT = "1000000000000001"
@@ -48,13 +52,19 @@ class WriteFailed(Exception):
 class Farm:
     """`directory` must be passable for QEMU's user; `prefix` begins the names of domains."""
 
-    def __init__(self, directory: Path, libvirt_uri: str, prefix: str, hook: StepHook = no_hook) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        libvirt_uri: str,
+        prefix: str,
+        hypervisor: Hypervisor | None = None,
+    ) -> None:
         self.config = replace(Config(), data_dir=directory / "data", prefix=prefix, libvirt_uri=libvirt_uri)
         self.clock = SystemClock()
         self.store = Store(self.config.database)
         self.storage = LocalStorage(self.config.data_dir)
-        self.hypervisor = LibvirtDriver(libvirt_uri, prefix, "tcg", self.config.data_dir)
-        self.hook = hook
+        self.hypervisor = hypervisor or LibvirtDriver(libvirt_uri, prefix, "tcg", self.config.data_dir)
+        self.fuse = Fuse()
         self.runner = self._new_runner()
         self.runner.start()
         with self.store.write() as session:
@@ -62,13 +72,21 @@ class Farm:
                 session.add(Account(id=ACCOUNT, name="owner", created_at=self.clock.now()))
 
     def _new_runner(self) -> JobRunner:
-        drivers = Drivers(self.hypervisor, self.storage, cast(Network, None), cast(Seeds, None), cast(Builder, None))
-        return JobRunner(self.config, self.store, drivers, self.clock, self.hook, unseal=bytes.decode)
+        drivers = Drivers(
+            cast(Hypervisor, Crashing(self.hypervisor, self.fuse)),
+            cast(Storage, Crashing(self.storage, self.fuse)),
+            cast(Network, None),
+            cast(Seeds, None),
+            cast(Builder, None),
+        )
+        return JobRunner(self.config, self.store, drivers, self.clock, unseal=bytes.decode)
 
     def restart(self) -> None:
-        """A new runner instead of one that a hook has killed."""
+        """What follows the crash of an agent: nothing of it works on, and a new one takes over."""
         self.runner.stop()
+        self.fuse.renew()
         self.runner = self._new_runner()
+        merge.stop_all(self.context())
         self.runner.start()
         self.runner.wake()
 
@@ -139,6 +157,11 @@ class Farm:
     def stop(self, instance_id: str) -> None:
         self.hypervisor.destroy(self.domain(instance_id))
         self._set_status(instance_id, "Stopped")
+
+    def kill_qemu(self, instance_id: str, libvirtd: PrivateLibvirt) -> None:
+        """SIGKILL of the guest's QEMU; returns when libvirt knows."""
+        os.kill(libvirtd.qemu_pid(self.domain(instance_id)), signal.SIGKILL)
+        wait_for("the end of QEMU", lambda: not self.is_running(instance_id), every=0.02)
 
     def _set_status(self, instance_id: str, status: str) -> None:
         with self.store.write() as session:
@@ -231,10 +254,17 @@ class Farm:
 
     def snapshot(self, snapshot_id: str) -> Snapshot:
         with self.store.read() as session:
-            return session.get_one(Snapshot, snapshot_id)
+            snapshot = session.get_one(Snapshot, snapshot_id)
+            _ = snapshot.layer
+            return snapshot
 
     def wait_taken(self, snapshot_id: str) -> Snapshot:
-        wait_for(f"{snapshot_id} taken", lambda: self.snapshot(snapshot_id).status != "progressing", 60, every=0.02)
+        """Until it is taken, or the fuse has blown."""
+
+        def ended() -> bool:
+            return self.fuse.blown.is_set() or self.snapshot(snapshot_id).status != "progressing"
+
+        wait_for(f"{snapshot_id} taken", ended, 60, every=0.02)
         return self.snapshot(snapshot_id)
 
     # ------------------------------------------------------------------------ content
@@ -243,8 +273,9 @@ class Farm:
         """Fill one unit of the disk with a byte; durable when this returns."""
         self._io(disk_id, [f"write -P {pattern} {unit * UNIT} {UNIT}", "flush"])
 
-    def discard(self, disk_id: str, unit: int) -> None:
-        self._io(disk_id, [f"discard {unit * UNIT} {UNIT}", "flush"])
+    def zero(self, disk_id: str, unit: int) -> None:
+        """As a guest that trims: the unit reads as zeros, and its space may be returned."""
+        self._io(disk_id, [f"write -z -u {unit * UNIT} {UNIT}", "flush"])
 
     def read_disk(self, disk_id: str, units: dict[int, int]) -> None:
         """Raises WriteFailed unless each unit is full of its byte."""
@@ -252,13 +283,21 @@ class Farm:
 
     def _io(self, disk_id: str, commands: list[str]) -> None:
         with self.store.read() as session:
-            disk = session.get_one(Disk, disk_id)
-            instance_id, path = disk.instance_id, self.storage.layer_path(disk.layer_id)
+            instance_id = session.get_one(Disk, disk_id).instance_id
         if self.is_running(instance_id):
             assert instance_id
             answers = "".join(self._monitor(instance_id, disk_id, command) for command in commands)
             _judge(answers, disk_id)
         else:
+            self._offline(disk_id, commands)
+
+    def _offline(self, disk_id: str, commands: list[str]) -> None:
+        """With the turn, as whoever starts a guest has it."""
+        with self.store.read() as session:
+            of = session.get_one(Disk, disk_id).layer.tree
+        with self.runner.turns.claim([of]):
+            with self.store.read() as session:
+                path = self.storage.layer_path(session.get_one(Disk, disk_id).layer_id)
             _qemu_io(path, commands)
 
     def _monitor(self, instance_id: str, disk_id: str, command: str) -> str:
@@ -282,10 +321,12 @@ class Farm:
         raise AssertionError(f"{disk_id} is not in the domain")
 
     def read_snapshot(self, snapshot_id: str, units: dict[int, int]) -> None:
-        with self.store.read() as session:
-            layer_id = session.get_one(Snapshot, snapshot_id).layer_id
-        assert layer_id
-        _qemu_io(self.storage.layer_path(layer_id), _reads(units), "-U", "-r")
+        layer = self.snapshot(snapshot_id).layer
+        assert layer
+        with self.runner.turns.reading(layer.tree):
+            layer_id = self.snapshot(snapshot_id).layer_id
+            assert layer_id
+            _qemu_io(self.storage.layer_path(layer_id), _reads(units), "-U", "-r")
 
     # ------------------------------------------------------------------------ what there is
 
@@ -293,16 +334,16 @@ class Farm:
         with self.store.read() as session:
             return list(session.scalars(select(Layer)))
 
-    def idle(self) -> bool:
-        """Whether nothing is to be done but what waits until it can be."""
-        with self.store.read() as session:
-            jobs = session.scalars(select(Job).where(Job.state.in_(journal.UNFINISHED)))
-            return all(job.message for job in jobs)
+    def collect(self) -> None:
+        """As the reconciler does every now and then."""
+        collect.enqueue_possible(self.context())
+        self.runner.wake()
 
     def wait_idle(self) -> None:
-        wait_for("all jobs' end", self._ended, 60, every=0.02)
+        wait_for("all jobs' end", lambda: self.fuse.blown.is_set() or self.is_idle(), 60, every=0.02)
 
-    def _ended(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no job is unfinished."""
         with self.store.read() as session:
             return not list(session.scalars(select(Job.id).where(Job.state.in_(journal.UNFINISHED))))
 
@@ -384,8 +425,8 @@ def _snapshot(snapshot_id: str, disk: Disk, now: object) -> Snapshot:
 
 
 @contextmanager
-def farm(directory: Path, libvirt_uri: str, prefix: str, hook: StepHook = no_hook) -> Iterator[Farm]:
-    made = Farm(directory, libvirt_uri, prefix, hook)
+def farm(directory: Path, libvirt_uri: str, prefix: str) -> Iterator[Farm]:
+    made = Farm(directory, libvirt_uri, prefix)
     try:
         yield made
     finally:

@@ -156,33 +156,33 @@ class LibvirtDriver:
     # ------------------------------------------------------------------------------ layers of disks
 
     def disk_files(self, name: str) -> dict[str, tuple[Path, ...]]:
-        with self._active(name, "look at the disks of") as domain:
+        with self._if_active(name, "look at the disks of") as domain:
             return blocks.chains(domain) if domain else {}
 
     def switch_layer(self, name: str, serial: str, new: Path, *, quiet: bool) -> None:
-        with self._active(name, f"take a snapshot of disk {serial} of") as domain:
+        with self._if_active(name, f"take a snapshot of disk {serial} of") as domain:
             blocks.switch(_known(domain, name), serial, new, quiet=quiet)
 
     def thaw(self, name: str) -> None:
-        with self._active(name, "thaw the file systems of") as domain:
+        with self._if_active(name, "thaw the file systems of") as domain:
             if domain:
                 blocks.thaw(domain)
 
     def start_merging(self, name: str, serial: str, layer: Path, into: Path) -> None:
-        with self._active(name, f"merge layers of disk {serial} of") as domain:
+        with self._if_active(name, f"merge layers of disk {serial} of") as domain:
             blocks.start_merging(_known(domain, name), serial, layer, into)
 
     def merging(self, name: str, serial: str) -> tuple[int, int] | None:
-        with self._active(name, f"see the merge below disk {serial} of") as domain:
+        with self._if_active(name, f"see the merge below disk {serial} of") as domain:
             return blocks.merging(domain, serial) if domain else None
 
     def stop_merging(self, name: str, serial: str) -> None:
-        with self._active(name, f"stop the merge below disk {serial} of") as domain:
+        with self._if_active(name, f"stop the merge below disk {serial} of") as domain:
             if domain:
                 blocks.stop_merging(domain, serial)
 
     @contextlib.contextmanager
-    def _active(self, name: str, doing: str) -> Iterator[libvirt.virDomain | None]:
+    def _if_active(self, name: str, doing: str) -> Iterator[libvirt.virDomain | None]:
         """The domain if it is active. `doing` completes "cannot … domain NAME"."""
         self._check(name)
         with self._pool.connection(f"{doing} domain {name}") as connection:

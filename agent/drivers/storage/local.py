@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.core.errors import DriverError
@@ -75,6 +76,45 @@ class LocalStorage:
 
     def list_layers(self) -> set[str]:
         return _names(self._disks)
+
+    # ------------------------------------------------------------------------------ merging layers
+
+    def merge_layer(self, layer_id: str, into: str, give_way: Callable[[], bool]) -> bool:
+        """Write the content of a layer into the one below, durably; False when it gave way before the end.
+
+        Nothing may have either open; QEMU's locks on the files see to that (DriverError). Repeatable.
+        """
+        base, doing = self.layer_path(into), f"merge {layer_id} into {into}"
+        arguments = ("-q", "-t", "none", "-d", "-f", "qcow2", "-b", str(base), str(self.layer_path(layer_id)))
+        if not command.run_unless(give_way, "qemu-img", "commit", *arguments, doing=doing, package="qemu-utils"):
+            return False
+        # What an earlier, interrupted one had allocated but not entered yet.
+        _qemu_img(doing, "check", "-q", "-f", "qcow2", "-r", "leaks", str(base))
+        durable.sync(base)
+        return True
+
+    def layer_below(self, layer_id: str) -> str | None:
+        """The name, without suffix, of the file that the layer is an overlay on, by its own header."""
+        header = _information(self.layer_path(layer_id), f"look into layer {layer_id}")
+        backing = header.get("full-backing-filename")
+        return Path(str(backing)).stem if backing else None
+
+    def move_layer(self, layer_id: str, onto: str) -> None:
+        """Let a layer be an overlay on another one of the same meaning; durable. Nothing may have it open."""
+        if self.layer_below(layer_id) != onto:
+            arguments = ("-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", str(self.layer_path(onto)))
+            _qemu_img(f"move {layer_id} onto {onto}", "rebase", *arguments, str(self.layer_path(layer_id)))
+        self.sync_layer(layer_id)
+
+    def sync_layer(self, layer_id: str) -> None:
+        """What was written to the file, by whomever, survives a power cut."""
+        durable.sync(self.layer_path(layer_id))
+
+    def allocated_bytes(self, layer_id: str) -> int:
+        try:
+            return self.layer_path(layer_id).stat().st_blocks * _STAT_BLOCK
+        except FileNotFoundError:
+            return 0
 
     # ------------------------------------------------------------------------------ images
 

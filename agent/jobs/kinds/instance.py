@@ -178,7 +178,14 @@ def _unplug_ports(context: Context) -> None:
 
 
 def _unplug_and_stop(context: Context) -> Finish:
-    return _after_shutdown(context, _stopped(context))
+    stopped = _after_shutdown(context, _stopped(context))
+
+    def finish(session: Session) -> None:
+        stopped(session)
+        for layer in _layers(session, context.resource_id):  # what could not be merged under a running guest
+            tree.collect_if_needed(session, layer.tree, context.clock.now())
+
+    return finish
 
 
 def _stopped(context: Context) -> Finish:

@@ -29,6 +29,7 @@ class Plugged:
     disk_id: str
     domain: str
     instance_id: str
+    size_gib: int
     layer_id: str
     below: str | None  # the layer under that one
 
@@ -43,7 +44,7 @@ def plugged(context: Context, session: Session, disk: Disk) -> Plugged | None:
         return None
     name = translate.domain_name(context.config, disk.instance_id)
     layer = session.get_one(Layer, disk.layer_id)
-    return Plugged(disk.id, name, disk.instance_id, layer.id, layer.parent_id)
+    return Plugged(disk.id, name, disk.instance_id, disk.size_gib, layer.id, layer.parent_id)
 
 
 def chain(context: Context, disk: Plugged) -> tuple[str, ...]:
@@ -60,6 +61,7 @@ def follow(context: Context, disk: Plugged, *, quiet: bool = False) -> bool:
     """
     if _is_there(context, disk):
         return False
+    context.drivers.storage.resize_layer(disk.layer_id, disk.size_gib)  # the disk may have grown meanwhile
     hypervisor, new = context.drivers.hypervisor, context.drivers.storage.layer_path(disk.layer_id)
     if quiet:
         try:

@@ -58,9 +58,10 @@ def _being_taken(session: Session, disk: Disk) -> bool:
 
 
 def _file(context: Context) -> None:
-    with _turn(context), context.store.read() as session:
+    with _turn(context):
+        _make_file(context)
+    with context.store.read() as session:
         _, disk = _rows(context, session)
-        tree.ensure_file(context.drivers.storage, _new_layer(context, session, disk))
         context.data["quiet"] = _can_be_quiet(context, session, disk.instance_id)
 
 
@@ -81,16 +82,30 @@ def _turn(context: Context) -> Iterator[None]:
         yield
 
 
-def _new_layer(context: Context, session: Session, disk: Disk) -> Layer:
-    """Raises DriverError when the disk is not any more what the new layer was made for."""
-    layer = session.get(Layer, context.data["layer"])
-    if layer is None or disk.layer_id not in (layer.id, layer.parent_id) or disk.size_gib != layer.size_gib:
-        raise DriverError(f"disk {disk.id} was initialised, rolled back or resized meanwhile: take the snapshot again")
-    return layer
+def _make_file(context: Context) -> None:
+    """The new layer's file, on the layer that the disk writes to now, which may be another one than was planned."""
+    storage = context.drivers.storage
+    with context.store.write() as session:
+        _, disk = _rows(context, session)
+        layer = session.get(Layer, context.data["layer"])
+        if layer is None:
+            raise DriverError(f"two snapshots of disk {disk.id} were begun at the same moment: take this one again")
+        if disk.layer_id == layer.id:
+            return
+        planned, now_in = (layer.parent_id, layer.size_gib), disk.layer.tree
+        moved = layer.tree != now_in
+        layer.parent_id, layer.size_gib, layer.tree = disk.layer_id, disk.size_gib, now_in
+        if planned != (layer.parent_id, layer.size_gib):
+            storage.delete_layer(layer.id)
+    if moved:
+        raise NotYet(0, "the disk was initialised again meanwhile")  # and this is the turn on another tree
+    with context.store.read() as session:
+        tree.ensure_file(storage, session.get_one(Layer, context.data["layer"]))
 
 
 def _switch(context: Context) -> Finish:
     with _turn(context):
+        _make_file(context)
         first, disk = _switch_in_store(context)
         quiet = bool(context.data["quiet"]) and disk is not None
         if disk and quiet and not first:
@@ -103,7 +118,7 @@ def _switch_in_store(context: Context) -> tuple[bool, live.Plugged | None]:
     """Whether it was not done before, and the disk as the store has it now."""
     with context.store.write() as session:
         snapshot, disk = _rows(context, session)
-        layer = _new_layer(context, session, disk)
+        layer = session.get_one(Layer, context.data["layer"])
         first = disk.layer_id != layer.id
         if first:
             snapshot.layer_id = disk.layer_id

@@ -80,10 +80,14 @@ def forget_snapshot(session: Session, snapshot: Snapshot, now: dt.datetime) -> N
 
 def enqueue_collect(session: Session, tree: str, now: dt.datetime) -> None:
     """Journal that the tree may have garbage; a collection that has not begun yet serves for all."""
-    lock = f"tree:{tree}"
-    waiting = select(Job.sequence).where(Job.kind == COLLECT, Job.lock == lock, Job.state == "pending").limit(1)
-    if session.scalar(waiting) is None:
-        journal.enqueue(session, COLLECT, tree, now, lock=lock)
+    waiting = select(Job.sequence).where(Job.kind == COLLECT, Job.resource_id == tree, Job.state == "pending")
+    if session.scalar(waiting.limit(1)) is None:
+        journal.enqueue(session, COLLECT, tree, now, lock=lock(tree))
+
+
+def lock(tree: str) -> str:
+    """What collections of the tree wait for; only they: what matters to others is the turn on its files."""
+    return f"tree:{tree}"
 
 
 def collect_if_needed(session: Session, tree: str, now: dt.datetime) -> None:

@@ -1,0 +1,283 @@
+"""Random sequences of everything that is done with layers, compared with a model after each step (SPEC S3, D7).
+
+Store, jobs, files, libvirt and QEMU are real. `LAYERS_EXAMPLES` and `LAYERS_STEPS` make it longer; `LAYERS_SEED`
+repeats a run: a failure prints the seed and the steps.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from agent.jobs.layers import merge
+from tests.support.claims import claim
+from tests.support.farm import UNIT, Farm, farm, units
+from tests.support.libvirtd import PrivateLibvirt
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(7200)]
+
+EXAMPLES = int(os.environ.get("LAYERS_EXAMPLES", "8"))
+STEPS = int(os.environ.get("LAYERS_STEPS", "30"))
+SEED = int(os.environ.get("LAYERS_SEED") or random.SystemRandom().randrange(2**32))
+
+UNITS = 12  # at the beginning of each disk; another one is at its end
+GIB_UNITS = 2**30 // UNIT
+MOST_DISKS, MOST_SNAPSHOTS = 6, 12
+
+Content = dict[int, int]
+
+
+@dataclass
+class ModelDisk:
+    content: Content
+    size_gib: int
+    instance: str | None
+
+    def wanted(self) -> Content:
+        return (
+            units(self.content, UNITS) | {gib * GIB_UNITS - 1: 0 for gib in range(1, self.size_gib + 1)} | self.content
+        )
+
+
+@dataclass
+class ModelSnapshot:
+    disk: str
+    content: Content
+    size_gib: int
+
+
+@dataclass
+class Model:
+    disks: dict[str, ModelDisk] = field(default_factory=dict)
+    snapshots: dict[str, ModelSnapshot] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+
+
+class LayersMachine(RuleBasedStateMachine):
+    farm: Farm
+    libvirtd: PrivateLibvirt
+    instances: list[str]
+    model: Model
+
+    @initialize(running=st.booleans())
+    def begin(self, running: bool) -> None:
+        self.model = Model()
+        for number, instance in enumerate(self.instances):
+            self._new_disk(instance)
+            if running:
+                self.start(number)
+
+    def teardown(self) -> None:
+        """When nothing needs a layer any more, none is left."""
+        if not hasattr(self, "model"):
+            return
+        self.farm.fuse.renew()
+        self.farm.restart()
+        for instance in self.model.running:
+            self.farm.stop(instance)
+        for snapshot in self.model.snapshots:
+            self.farm.delete_snapshot(snapshot)
+        for disk in self.model.disks:
+            self.farm.delete_disk(disk)
+        self.farm.wait_idle()
+        assert [(layer.id, layer.state) for layer in self.farm.layers()] == []
+
+    # ------------------------------------------------------------------------ drawing
+
+    def _disk(self, data: st.DataObject, *, off: bool = False) -> str | None:
+        found = [one for one, disk in self.model.disks.items() if not off or disk.instance not in self.model.running]
+        return data.draw(st.sampled_from(found)) if found else None
+
+    def _snapshot(self, data: st.DataObject) -> str | None:
+        found = list(self.model.snapshots)
+        return data.draw(st.sampled_from(found)) if found else None
+
+    def _new_disk(self, instance: str | None) -> None:
+        self.model.disks[self.farm.add_disk(instance)] = ModelDisk({}, 1, instance)
+
+    def _survive(self) -> None:
+        """A new agent, if the one before has died."""
+        if self.farm.fuse.blown.is_set():
+            self.farm.restart()
+
+    # ------------------------------------------------------------------------ rules
+
+    @rule(data=st.data(), written=st.lists(st.integers(0, UNITS), min_size=1, max_size=5), pattern=st.integers(1, 255))
+    def write(self, data: st.DataObject, written: list[int], pattern: int) -> None:
+        if name := self._disk(data):
+            disk = self.model.disks[name]
+            for unit in written:
+                place = unit if unit < UNITS else disk.size_gib * GIB_UNITS - 1
+                self.farm.write(name, place, pattern)
+                disk.content[place] = pattern
+
+    @rule(data=st.data(), unit=st.integers(0, UNITS - 1))
+    def zero(self, data: st.DataObject, unit: int) -> None:
+        if name := self._disk(data):
+            self.farm.zero(name, unit)
+            self.model.disks[name].content.pop(unit, None)
+
+    @precondition(lambda self: len(self.model.snapshots) < MOST_SNAPSHOTS)
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        name = self._disk(data)
+        if name:
+            snapshot = self.farm.take(name)
+            self.farm.wait_taken(snapshot)
+            self._survive()
+            taken = self.farm.wait_taken(snapshot)
+            assert (taken.status, taken.message) == ("accomplished", "")
+            disk = self.model.disks[name]
+            self.model.snapshots[snapshot] = ModelSnapshot(name, dict(disk.content), disk.size_gib)
+
+    @precondition(lambda self: self.model.snapshots)
+    @rule(data=st.data())
+    def delete_snapshot(self, data: st.DataObject) -> None:
+        if name := self._snapshot(data):
+            self.farm.delete_snapshot(name)
+            del self.model.snapshots[name]
+
+    @precondition(lambda self: any(disk.instance is None for disk in self.model.disks.values()))
+    @rule(data=st.data())
+    def delete_disk(self, data: st.DataObject) -> None:
+        name = self._disk(data, off=True)
+        if name and self.model.disks[name].instance is None:
+            self.farm.delete_disk(name)
+            del self.model.disks[name]
+
+    @precondition(lambda self: self.model.snapshots)
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        snapshot = self.model.snapshots.get(name := self._snapshot(data) or "")
+        disk = self.model.disks.get(snapshot.disk) if snapshot else None
+        if snapshot and disk and disk.instance not in self.model.running:
+            self.farm.roll_back(snapshot.disk, name)
+            disk.content = dict(snapshot.content)
+
+    @precondition(lambda self: self.model.snapshots and len(self.model.disks) < MOST_DISKS)
+    @rule(data=st.data(), plugged=st.booleans())
+    def create_from(self, data: st.DataObject, plugged: bool) -> None:
+        name = self._snapshot(data)
+        if name:
+            snapshot = self.model.snapshots[name]
+            off = [one for one in self.instances if one not in self.model.running]
+            instance = off[0] if plugged and off else None
+            disk = self.farm.add_disk(instance, snapshot.size_gib, name)
+            self.model.disks[disk] = ModelDisk(dict(snapshot.content), snapshot.size_gib, instance)
+
+    @rule(data=st.data(), instance=st.integers(0, 1), out=st.booleans())
+    def plug(self, data: st.DataObject, instance: int, out: bool) -> None:
+        """Into another instance, or out of its own."""
+        name, new = self._disk(data, off=True), self.instances[instance]
+        if name and new not in self.model.running:
+            self.model.disks[name].instance = None if out else new
+            self.farm.plug(name, None if out else new)
+
+    @rule(data=st.data())
+    def grow(self, data: st.DataObject) -> None:
+        name = self._disk(data, off=True)
+        if name and self.model.disks[name].size_gib < 4:
+            self.model.disks[name].size_gib += 1
+            self.farm.grow(name, self.model.disks[name].size_gib)
+
+    @precondition(lambda self: len(self.model.running) < len(self.instances))
+    @rule(instance=st.integers(0, 1))
+    def start(self, instance: int) -> None:
+        name = self.instances[instance]
+        if name not in self.model.running and any(d.instance == name for d in self.model.disks.values()):
+            self.farm.start(name)
+            self.model.running.add(name)
+
+    @precondition(lambda self: self.model.running)
+    @rule(instance=st.integers(0, 1), kill=st.booleans())
+    def stop(self, instance: int, kill: bool) -> None:
+        """Also by a SIGKILL of its QEMU."""
+        name = self.instances[instance]
+        if name in self.model.running:
+            if kill:
+                self.farm.kill_qemu(name, self.libvirtd)
+            self.farm.stop(name)
+            self.model.running.remove(name)
+
+    @rule(calls=st.integers(1, 40))
+    def crash(self, calls: int) -> None:
+        """The agent dies at one of the next calls of its drivers."""
+        self.farm.fuse.arm(calls)
+
+    @rule()
+    def collect(self) -> None:
+        """The reconciler looks, and everything that can be done is."""
+        self.farm.collect()
+        self.farm.wait_idle()
+        self._survive()
+        self.farm.wait_idle()
+
+    @precondition(lambda self: self.model.running)
+    @rule()
+    def restart_libvirtd(self) -> None:
+        self.libvirtd.restart_libvirtd()
+
+    # ------------------------------------------------------------------------ what holds after each
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        self._survive()
+        for name, disk in self.model.disks.items():
+            self.farm.read_disk(name, disk.wanted())
+        for name, snapshot in self.model.snapshots.items():
+            self.farm.read_snapshot(name, ModelDisk(snapshot.content, snapshot.size_gib, None).wanted())
+
+    @invariant()
+    def files_are_whole_and_few(self) -> None:
+        """As soon as nothing is at work any more."""
+        if not self.farm.is_idle():
+            return
+        assert self.farm.violations() == []
+        needed = len(self.model.disks) + len(self.model.snapshots)
+        assert len(self.farm.layers()) <= 2 * needed + len(self.model.running)
+
+
+@pytest.fixture
+def machine(libvirtd: PrivateLibvirt, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(merge, "WORTHWHILE_BYTES", 1 << 20)  # an empty layer has a third of it
+    with claim() as claimed:
+        claimed.uses_libvirt(libvirtd.uri)
+        with farm(claimed.directory, libvirtd.uri, claimed.prefix) as made:
+            instances = [made.add_instance(), made.add_instance()]
+            yield type("Machine", (LayersMachine,), {"farm": made, "libvirtd": libvirtd, "instances": instances})
+
+
+def test_every_disk_and_snapshot_keeps_its_content(machine: Any) -> None:
+    print(f"LAYERS_SEED={SEED}")
+
+    @seed(SEED)
+    def run() -> None:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],  # making a failure smaller would take hours
+                suppress_health_check=list(HealthCheck),
+                print_blob=True,
+            ),
+        )
+
+    run()
