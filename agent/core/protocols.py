@@ -193,13 +193,10 @@ class Storage(Protocol):
 
     def delete_image(self, image_id: str) -> None: ...
 
-    def virtual_size_bytes(self, path: Path) -> int: ...
-
-    def allocated_bytes(self, layer_id: str) -> int:
-        """What the layer's file takes of the host's disk, without those it is an overlay on; 0 when there is none."""
-
     def image_allocated_bytes(self, image_id: str) -> int:
-        """The same of an image's file."""
+        """What the image's file takes of the host's file system; 0 when it has none."""
+
+    def virtual_size_bytes(self, path: Path) -> int: ...
 
     def sweep(self) -> list[str]:
         """Remove temporary files of interrupted calls; their names. Only at start, before any call."""

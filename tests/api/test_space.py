@@ -53,22 +53,24 @@ def test_new_things_are_refused_when_the_reserve_would_be_used(ready: Cloud) -> 
         for job in ready.jobs("instance.create"):
             session.delete(session.merge(job))
     ready.storage.available = 5 * GIB + 100
-    calls: list[tuple[str, dict[str, object], str]] = [
-        ("RunInstances", dict(SMALL), "2014-05-26"),
-        ("CreateInstance", dict(SMALL), "2014-05-26"),
-        (
-            "ReplaceSystemDisk",
-            {"InstanceId": instance_id, "ImageId": "tiny_x64", "Password": "Passw0rd!x"},
-            "2014-05-26",
-        ),
-    ]
-    for action, params, version in calls:
-        assert code(ready, action, params, version=version) == "OperationDenied.NoStock", action
+    found_id = ready.call("DescribeDisks")["Disks"]["Disk"][0]["DiskId"]
+    wanted: dict[str, dict[str, object]] = {
+        "RunInstances": dict(SMALL),
+        "CreateInstance": dict(SMALL),
+        "CreateDisk": {"ZoneId": "local-a", "Size": 20, "DiskCategory": "cloud_ssd"},
+        "CreateSnapshot": {"DiskId": found_id},
+        "ReplaceSystemDisk": {"InstanceId": instance_id, "ImageId": "tiny_x64", "Password": "Passw0rd!x"},
+    }
+    for action, params in wanted.items():
+        assert code(ready, action, params) == "OperationDenied.NoStock", action
+    image = {"ImageId": "debian_12_x64"}
     ready.storage.available = 5 * GIB - 1
-    assert code(ready, "BuildImage", {"ImageId": "debian_12_x64"}, version=OWN) == "OperationDenied.NoStock"
+    assert code(ready, "BuildImage", dict(image), version=OWN) == "OperationDenied.NoStock"
     ready.storage.available = 6 * GIB
-    ready.call("CreateInstance", dict(SMALL))
-    ready.call("BuildImage", {"ImageId": "debian_12_x64"}, version=OWN)
+    wanted.pop("CreateSnapshot")  # while one is taken no system disk is replaced
+    for action, params in wanted.items():
+        ready.call(action, params)
+    ready.call("BuildImage", dict(image), version=OWN)
 
 
 def test_the_refusal_says_how_much_and_what_to_do(ready: Cloud) -> None:

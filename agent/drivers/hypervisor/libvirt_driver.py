@@ -192,28 +192,28 @@ class LibvirtDriver:
     # ------------------------------------------------------------------------------ disks of a running guest
 
     def attached_disks(self, name: str) -> builtins.set[str] | None:
-        with self._active(name, "look at the disks of") as domain:
+        with self._if_active(name, "look at the disks of") as domain:
             return set(hotplug.attached(domain)) if domain else None
 
     def attach_disk(self, name: str, disk: DiskSpec) -> None:
-        with self._active(name, f"attach disk {disk.serial} to") as domain:
+        with self._if_active(name, f"attach disk {disk.serial} to") as domain:
             hotplug.attach(_known(domain, name), disk)
 
     def request_detach(self, name: str, serial: str) -> None:
-        with self._active(name, f"detach disk {serial} from") as domain:
+        with self._if_active(name, f"detach disk {serial} from") as domain:
             if domain:
                 hotplug.request_detach(domain, serial)
 
     def mounted(self, name: str, serial: str) -> builtins.list[str] | None:
-        with self._active(name, f"look for file systems of disk {serial} of") as domain:
+        with self._if_active(name, f"look for file systems of disk {serial} of") as domain:
             return hotplug.mounted(domain, serial) if domain else None
 
     def resize_disk(self, name: str, serial: str, size_bytes: int) -> None:
-        with self._active(name, f"grow disk {serial} of") as domain:
+        with self._if_active(name, f"grow disk {serial} of") as domain:
             hotplug.resize(_known(domain, name), serial, size_bytes)
 
     def limit_disk(self, name: str, disk: DiskSpec) -> None:
-        with self._active(name, f"limit disk {disk.serial} of") as domain:
+        with self._if_active(name, f"limit disk {disk.serial} of") as domain:
             hotplug.limit(_known(domain, name), disk)
 
     # ------------------------------------------------------------------------------ looking

@@ -111,10 +111,7 @@ class LocalStorage:
         durable.sync(self.layer_path(layer_id))
 
     def allocated_bytes(self, layer_id: str) -> int:
-        try:
-            return self.layer_path(layer_id).stat().st_blocks * _STAT_BLOCK
-        except FileNotFoundError:
-            return 0
+        return _allocated(self.layer_path(layer_id))
 
     # ------------------------------------------------------------------------------ images
 
@@ -145,17 +142,14 @@ class LocalStorage:
         """Durable; no-op if there is no such image. The caller knows that no overlay needs it any more."""
         _remove(self.image_path(image_id))
 
+    def image_allocated_bytes(self, image_id: str) -> int:
+        return _allocated(self.image_path(image_id))
+
     # ------------------------------------------------------------------------------ both
 
     def virtual_size_bytes(self, path: Path) -> int:
         """The size of the disk in a qcow2 file, which may be in use."""
         return int(str(_information(path, f"look into {path}")["virtual-size"]))
-
-    def allocated_bytes(self, layer_id: str) -> int:
-        return _allocated(self.layer_path(layer_id))
-
-    def image_allocated_bytes(self, image_id: str) -> int:
-        return _allocated(self.image_path(image_id))
 
     def sweep(self) -> list[str]:
         return durable.sweep(self._disks) + durable.sweep(self._images)

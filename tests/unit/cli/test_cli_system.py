@@ -106,6 +106,35 @@ def test_replace_refuses_and_fails_with_a_reason(stopped: Peer, ecsctl) -> None:
     assert "`ecsctl instance stop web` first" in ecsctl(*replace, status=1).stderr
 
 
+# ------------------------------------------------------------------------------ real sizes
+
+
+def test_wide_lists_show_what_is_really_taken(peer: Peer, ecsctl) -> None:
+    taken = {"DiskId": OLD, "VirtualBytes": 20 * GIB, "AllocatedBytes": 2**20, "TotalBytes": 3 * GIB}
+    peer.answers |= {
+        "DescribeDisks": recorded.system_disk(OLD),
+        "DescribeSnapshots": listing("Snapshots.Snapshot", [{"SnapshotId": "s-1", "SnapshotName": "one"}]),
+        "DescribeStorageUsage": {
+            "Disks": {"Disk": [taken | {"SharedBytes": 2 * GIB}]},
+            "Snapshots": {"Snapshot": [{"SnapshotId": "s-1", "VirtualBytes": 20 * GIB, "AllocatedBytes": 1536 * 1024}]},
+        },
+    }
+    disks = ecsctl("disk", "ls", "-o", "wide").stdout.splitlines()
+    assert disks[0].split()[-3:] == ["REAL", "SHARED", "VIRTUAL"]
+    assert disks[1].endswith("1 GiB  2 GiB   20 GiB")
+    assert peer.parameters("DescribeStorageUsage") == {"DiskId.1": OLD}
+    assert peer.versions["DescribeStorageUsage"] == "2026-11-01"
+    snapshots = ecsctl("snapshot", "ls", "-o", "wide").stdout.splitlines()
+    assert snapshots[0].split()[-2:] == ["REAL", "VIRTUAL"]
+    assert snapshots[1].endswith("1.5 MiB  20 GiB")
+    assert "VIRTUAL: " in ecsctl("disk", "show", OLD).stdout
+    peer.answers["DescribeStorageUsage"] = FORBIDDEN
+    assert OLD in ecsctl("disk", "ls", "-o", "wide").stdout
+    peer.calls.clear()
+    assert "StorageUsage" not in ecsctl("disk", "ls", "-o", "json").stdout
+    assert "DescribeStorageUsage" not in peer.actions()
+
+
 # ------------------------------------------------------------------------------ monitoring
 
 
