@@ -65,6 +65,7 @@ class AgentProcess:
             **settings,
         }
         self.environment: dict[str, str] = {}
+        self.module = "agent.main"  # what is run
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +77,7 @@ class AgentProcess:
         self._write_config()
         with (self.root / "agent.out").open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent.main", "run", "--config", str(self.config)],
+                [sys.executable, "-m", self.module, "run", "--config", str(self.config)],
                 cwd=REPOSITORY,
                 env=os.environ | self.environment,
                 stdout=out,

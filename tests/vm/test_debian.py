@@ -14,6 +14,7 @@ from email.mime.text import MIMEText
 import paramiko
 import pytest
 
+from tests.support import disks
 from tests.support.agent import HOST, AgentProcess
 from tests.support.ssh import login, run
 
@@ -67,6 +68,7 @@ def test_debian_boots_with_cloud_init_and_takes_our_seeds(agent: AgentProcess, k
         assert f"d-{serial}" == agent.call("DescribeDisks", InstanceId=instance_id)["Disks"]["Disk"][0]["DiskId"]
         run(client, "echo 'ssh-rsa own-key' >>/root/.ssh/authorized_keys")
         _set_a_password_at_once(agent, instance_id, client)
+        _use_a_disk(agent, instance_id, client)
         first_host_key = host_key(client)
     console = base64.b64decode(agent.call("GetInstanceConsoleOutput", InstanceId=instance_id)["ConsoleOutput"])
     assert SAID.encode() in console
@@ -83,6 +85,25 @@ def test_debian_boots_with_cloud_init_and_takes_our_seeds(agent: AgentProcess, k
         pass
     agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
     agent.wait_status(instance_id, None)
+
+
+def _use_a_disk(agent: AgentProcess, instance_id: str, client: paramiko.SSHClient) -> None:
+    """Found by its serial; while the guest agent says that it is mounted, the guest is not asked to let go of it."""
+    disk_id = disks.create(agent, Size=20)
+    disks.attach(agent, disk_id, instance_id)
+    path = f"/dev/disk/by-id/virtio-{disk_id.removeprefix('d-')}"
+    run(client, f"udevadm settle && mkfs.ext4 -q {path} && mkdir /srv/d && mount {path} /srv/d && echo x >/srv/d/x")
+    agent.call("DetachDisk", DiskId=disk_id, InstanceId=instance_id)
+    assert disks.settled(agent, disk_id)["Status"] == "In_use"
+    assert "the guest has it mounted at /srv/d; unmount it" in disks.last_job(agent, disk_id)["Message"]
+    assert run(client, "cat /srv/d/x").strip() == "x"
+    agent.call("ResizeDisk", DiskId=disk_id, NewSize=21)
+    disks.settled(agent, disk_id)
+    run(client, f"resize2fs {path} 2>&1")
+    assert int(run(client, "df --output=size -BG /srv/d | tail -1").strip().rstrip("G")) == 21
+    run(client, "umount /srv/d")
+    disks.detach(agent, disk_id, instance_id)
+    agent.call("DeleteDisk", DiskId=disk_id)
 
 
 def _set_a_password_at_once(agent: AgentProcess, instance_id: str, client: paramiko.SSHClient) -> None:
