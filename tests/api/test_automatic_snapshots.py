@@ -432,21 +432,3 @@ def test_a_quota_full_of_manual_ones_skips_the_hour(make_cloud: MakeCloud) -> No
     assert host.taken() == []
     skipped = host.association(disk_id)["LastSkipped"]
     assert skipped == "the disk has 2 snapshots, and none of them may be deleted for another"
-
-
-def test_without_room_on_the_hosts_disk_an_hour_is_skipped_and_says_why(make_cloud: MakeCloud) -> None:
-    host = Host(make_cloud())
-    disk_id = add_disk(host.cloud)
-    host.policy(list(range(24)), EVERY_DAY, -1, "", disk_id)
-    missing = "The host's disk has no room"
-    full = timetable_of(host.cloud, lambda: missing)
-    hour = host.now.replace(minute=0, second=0) + HOUR
-    set_clock(host.cloud, hour + MINUTE)
-    full.take()
-    with host.cloud.store.read() as session:
-        assert session.query(Snapshot).count() == 0
-        assert session.get_one(Disk, disk_id).auto_snapshot_skipped == missing
-    set_clock(host.cloud, hour + HOUR + MINUTE)
-    host.look()
-    with host.cloud.store.read() as session:
-        assert session.query(Snapshot).count() == 1

@@ -17,6 +17,7 @@ from agent.services import space
 from agent.store.schema import Disk, Instance, Layer, Snapshot
 from tests.support.agent import flat
 from tests.support.cloud import START, Cloud, StorageStandIn
+from tests.support.timetable import add_disk, set_clock, timetable_of
 
 OWN = "2026-11-01"
 GIB = 2**30
@@ -97,6 +98,18 @@ def test_it_is_told_before(available: int, expected: str) -> None:
     lines = space.problems(Config(), storage)
     assert len(lines) == (1 if expected else 0)
     assert all(expected in line for line in lines)
+
+
+def test_an_automatic_snapshot_without_room_is_skipped_and_says_why(cloud: Cloud) -> None:
+    disk_id = add_disk(cloud)
+    policy = {"timePoints": '["8"]', "repeatWeekdays": '["1"]', "retentionDays": -1}
+    policy_id = cloud.call("CreateAutoSnapshotPolicy", {**policy, "TimeZone": "UTC"})["AutoSnapshotPolicyId"]
+    cloud.call("ApplyAutoSnapshotPolicy", {"autoSnapshotPolicyId": policy_id, "diskIds": f'["{disk_id}"]'})
+    set_clock(cloud, START.replace(hour=8, minute=1))  # a Monday
+    timetable_of(cloud, lambda: "the host's disk has no room").take()
+    with cloud.store.read() as session:
+        assert session.get_one(Disk, disk_id).auto_snapshot_skipped == "the host's disk has no room"
+        assert session.query(Snapshot).count() == 0
 
 
 # ------------------------------------------------------------------------------ what is taken
