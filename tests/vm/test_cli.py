@@ -78,3 +78,17 @@ def test_stop_and_start_are_waited_for(ecsctl: Ecsctl, guest: str) -> None:
     ecsctl("instance", "start", NAME)
     assert ecsctl("instance", "show", NAME, "--query", "Status") == "Running\n"
     ecsctl("instance", "wait", NAME, "--for", "ssh", "--timeout", "240")
+
+
+def test_a_disk_comes_to_the_guest_and_goes_again(ecsctl: Ecsctl, guest: str) -> None:
+    disk_id = ecsctl("disk", "create", "cli-data", "--size", "20").strip()
+    serial = disk_id.removeprefix("d-")
+    assert ecsctl("disk", "attach", "cli-data", NAME).strip() == f"/dev/disk/by-id/virtio-{serial}"
+    found = f"until grep -l {serial} /sys/block/*/serial; do usleep 100000; done"
+    assert ecsctl("instance", "ssh", NAME, "--", found).startswith("/sys/block/vd")
+    ecsctl("disk", "grow", "cli-data", "21")
+    assert ecsctl("disk", "show", "cli-data", "--query", "Size") == "21\n"
+    ecsctl("disk", "delete", "--yes", "cli-data", status=1)
+    ecsctl("disk", "detach", "cli-data")
+    ecsctl("disk", "delete", "--yes", "cli-data")
+    assert "cli-data" not in ecsctl("disk", "ls", "-o", "name").split()
