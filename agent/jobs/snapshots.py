@@ -107,6 +107,8 @@ def made_disk() -> ColumnElement[bool]:
 
 
 def expired(now: dt.datetime) -> ColumnElement[bool]:
-    """Condition on Snapshot: automatic, its days are over, and nothing needs it."""
-    over = (Snapshot.kind == AUTOMATIC) & (Snapshot.expires_at <= now)
-    return over & (Snapshot.status != PROGRESSING) & ~is_used()
+    """Condition on Snapshot: automatic, and its days are over while nothing needs it; or it failed, and its disk is
+    gone, so that no other attempt will take its place."""
+    over = (Snapshot.expires_at <= now) & (Snapshot.status != PROGRESSING) & ~is_used()
+    futile = (Snapshot.status == FAILED) & ~exists().where(Disk.id == Snapshot.disk_id)
+    return (Snapshot.kind == AUTOMATIC) & (over | futile)

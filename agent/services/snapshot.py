@@ -15,7 +15,7 @@ from agent.jobs.layers import tree
 from agent.services import disk, quota, space, tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import Disk, Snapshot
+from agent.store.schema import Disk, Instance, Snapshot
 
 STATUSES = (snapshots.PROGRESSING, snapshots.ACCOMPLISHED, snapshots.FAILED)
 USAGES = ("none", "image", "disk", "image_disk")
@@ -65,10 +65,17 @@ def _source(caller: Caller, disk_id: str) -> Disk:
     """The caller's disk, in a state in which a snapshot of it may be asked for (SPEC S1)."""
     found = disk.get(caller, disk_id)
     disk.check_status(found, "Available", "In_use")
-    allowed = states.ALLOWED["create_snapshot"]
-    if found.instance is not None and found.instance.status not in allowed:
-        raise IncorrectInstanceStatus(found.instance.id, found.instance.status, allowed)
+    if found.instance is not None:
+        _check_instance(found.instance)
     return found
+
+
+def _check_instance(instance: Instance) -> None:
+    allowed = states.ALLOWED["create_snapshot"]
+    if instance.releasing:
+        raise IncorrectInstanceStatus(instance.id, "Releasing", allowed)
+    if instance.status not in allowed:
+        raise IncorrectInstanceStatus(instance.id, instance.status, allowed)
 
 
 def get_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:

@@ -126,7 +126,9 @@ def _one(client: Client, snapshot_id: str) -> Json:
 
 
 @command("ls")
-@click.option("--disk", metavar="DISK", help="Only of this disk; an id also when the disk is gone.")
+@click.option(
+    "--disk", metavar="DISK", help="Only of this disk; by its id also when it is gone.", shell_complete=names("disk")
+)
 @click.option("--instance", metavar="NAME", help="Only of disks of this instance.", shell_complete=names("instance"))
 @click.option("--type", "kind", type=click.Choice(["manual", "automatic"]))
 @click.option("--status", type=click.Choice(["progressing", "accomplished", "failed"]))
@@ -199,5 +201,6 @@ snapshot = LazyGroup(
         "show": (__name__, "show", "Show one snapshot."),
         "set": (__name__, "set_", "Change a snapshot's name or description."),
         "rm": (__name__, "rm", "Delete snapshots."),
+        "delete": (__name__, "rm", ""),  # as most nouns call it
     },
 )

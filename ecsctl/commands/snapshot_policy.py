@@ -197,6 +197,7 @@ snapshot_policy = LazyGroup(
         "show": (__name__, "show", "Show one policy, its next times and its disks."),
         "set": (__name__, "set_", "Change a policy."),
         "rm": (__name__, "rm", "Delete policies."),
+        "delete": (__name__, "rm", ""),  # as most nouns call it
         "apply": (__name__, "apply", "Apply a policy to disks."),
         "cancel": (__name__, "cancel", "Take the policy from disks."),
     },

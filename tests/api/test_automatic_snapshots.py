@@ -347,6 +347,20 @@ def test_failures_are_shown_and_do_not_pile_up(host: Host) -> None:
     ]
 
 
+def test_a_failure_goes_after_its_disk(host: Host) -> None:
+    disk_id = add_disk(host.cloud)
+    host.policy([9], EVERY_DAY, -1, "UTC", disk_id)
+    host.leap(utc("2026-11-24T09:00"))
+    host.timetable.take()
+    finish_taking(host.cloud, failing="the disk is gone")
+    host.look()
+    assert len(host.taken()) == 1
+    with host.cloud.store.write() as session:
+        session.delete(session.get_one(Disk, disk_id))
+    host.look()
+    assert host.taken() == []
+
+
 # ------------------------------------------------------------------------------ how long, how many
 
 

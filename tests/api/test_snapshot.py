@@ -102,6 +102,12 @@ def test_those_of_others_are_not(cloud: Cloud, status: str) -> None:
     assert "must be Running or Stopped" in error.message
 
 
+def test_nor_those_of_an_instance_that_is_being_released(cloud: Cloud) -> None:
+    instance_id, disk_id = running_instance(cloud)
+    change(cloud, Instance, instance_id, releasing=True)
+    assert refusal(cloud, "CreateSnapshot", DiskId=disk_id).code == "IncorrectInstanceStatus"
+
+
 @pytest.mark.parametrize("status", ["Creating", "Attaching", "Detaching", "ReIniting"])
 def test_a_disk_on_its_way_is_not_taken(cloud: Cloud, status: str) -> None:
     disk_id = add_disk(cloud)

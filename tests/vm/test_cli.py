@@ -72,6 +72,19 @@ def test_plain_ssh_reaches_it_by_name(environ: dict[str, str], ecsctl: Ecsctl, g
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
+def test_snapshots_and_policies(ecsctl: Ecsctl, guest: str) -> None:
+    taken = ecsctl("snapshot", "create", "cli-before", "--instance", NAME).strip()
+    assert ecsctl("snapshot", "show", taken, "--query", "Status") == "accomplished\n"
+    ecsctl("disk", "create", "cli-copy", "--snapshot", "cli-before", "--size", "20")
+    ecsctl("snapshot", "rm", "--yes", "cli-before", status=1)
+    ecsctl("snapshot-policy", "create", "cli-nightly", "--hours", "3", "--weekdays", "daily", "--disk", "cli-copy")
+    assert "cli-copy, nothing so far" in ecsctl("snapshot-policy", "show", "cli-nightly")
+    ecsctl("snapshot-policy", "rm", "--yes", "cli-nightly")
+    ecsctl("disk", "delete", "--yes", "cli-copy")
+    ecsctl("snapshot", "rm", "--yes", "cli-before")
+    assert taken not in ecsctl("snapshot", "ls", "-o", "wide")
+
+
 def test_stop_and_start_are_waited_for(ecsctl: Ecsctl, guest: str) -> None:
     ecsctl("instance", "stop", NAME, "--force")
     assert ecsctl("instance", "show", NAME, "--query", "Status") == "Stopped\n"

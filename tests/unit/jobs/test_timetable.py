@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+
 import pytest
 
+from agent.jobs import timetable
 from agent.jobs.timetable import LEAP_SECONDS, STEADY_SECONDS, Steadiness, hindrance
 from agent.store.schema import Disk
+from tests.support.cloud import Cloud
+from tests.support.timetable import add_disk, set_clock, timetable_of
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,23 @@ def test_a_clock_that_leaps_is_not(leap: float) -> None:
     assert not clock.check(STEADY_SECONDS + 5, 1e9 + STEADY_SECONDS + 5 + leap)
     assert not clock.check(STEADY_SECONDS + 10, 1e9 + STEADY_SECONDS + 10 + leap)
     assert clock.check(2 * STEADY_SECONDS + 5, 1e9 + 2 * STEADY_SECONDS + 5 + leap)
+
+
+def test_the_thread_takes_what_is_due_whatever_went_wrong_before(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(timetable, "EVERY_SECONDS", 0.01)
+    plan = {"timePoints": '["13"]', "repeatWeekdays": '["2"]'}
+    policy_id = cloud.call("CreateAutoSnapshotPolicy", dict(plan))["AutoSnapshotPolicyId"]
+    applied = {"autoSnapshotPolicyId": policy_id, "diskIds": json.dumps([add_disk(cloud)])}
+    cloud.call("ApplyAutoSnapshotPolicy", applied)
+    set_clock(cloud, dt.datetime(2026, 11, 24, 5, tzinfo=dt.UTC))
+    table = timetable_of(cloud)
+    works = table.take
+    monkeypatch.setattr(table, "take", lambda: 1 / 0)
+    table.start()
+    wait_for("a failure", lambda: "cannot do what the timetable says; trying again" in caplog.text, 30)
+    monkeypatch.setattr(table, "take", works)
+    wait_for("the snapshot", lambda: cloud.call("DescribeSnapshots")["TotalCount"] == 1, 30)
+    table.stop()
+    assert cloud.runner.wakes > 0
