@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -38,6 +37,12 @@ SEED = int(os.environ.get("LAYERS_SEED") or random.SystemRandom().randrange(2**3
 UNITS = 12  # at the beginning of each disk; another one is at its end
 GIB_UNITS = 2**30 // UNIT
 MOST_DISKS, MOST_SNAPSHOTS = 6, 12
+
+# What is done, and how often: one rule chooses. Left to itself, hypothesis keeps to few rules and small choices.
+OFTEN = ("write", "write", "take", "delete_snapshot", "delete_snapshot")
+NOW_AND_THEN = ("zero", "roll_back", "create_from", "start", "start", "crash", "collect")
+SELDOM = ("stop", "delete_disk", "plug", "grow", "restart_libvirtd")
+WEIGHTED = 3 * OFTEN + 2 * NOW_AND_THEN + SELDOM
 
 Content = dict[int, int]
 
@@ -73,14 +78,17 @@ class LayersMachine(RuleBasedStateMachine):
     libvirtd: PrivateLibvirt
     instances: list[str]
     model: Model
+    random: random.Random
 
-    @initialize(running=st.booleans())
-    def begin(self, running: bool) -> None:
-        self.model = Model()
-        for number, instance in enumerate(self.instances):
+    @initialize(random=st.randoms(use_true_random=True))
+    def begin(self, random: random.Random) -> None:
+        self.model, self.random = Model(), random
+        running = random.random() < 0.5
+        for instance in self.instances:
             self._new_disk(instance)
             if running:
-                self.start(number)
+                self.farm.start(instance)
+                self.model.running.add(instance)
 
     def teardown(self) -> None:
         """When nothing needs a layer any more, none is left."""
@@ -99,13 +107,18 @@ class LayersMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------ drawing
 
-    def _disk(self, data: st.DataObject, *, off: bool = False) -> str | None:
+    def _disk(self, *, off: bool = False) -> str | None:
         found = [one for one, disk in self.model.disks.items() if not off or disk.instance not in self.model.running]
-        return data.draw(st.sampled_from(found)) if found else None
+        return self._chosen(found) if found else None
 
-    def _snapshot(self, data: st.DataObject) -> str | None:
+    def _snapshot(self) -> str | None:
         found = list(self.model.snapshots)
-        return data.draw(st.sampled_from(found)) if found else None
+        return self._chosen(found) if found else None
+
+    def _chosen(self, found: list[str]) -> str:
+        chosen = self.random.choice(found)
+        note(chosen)
+        return chosen
 
     def _new_disk(self, instance: str | None) -> None:
         self.model.disks[self.farm.add_disk(instance)] = ModelDisk({}, 1, instance)
@@ -115,28 +128,31 @@ class LayersMachine(RuleBasedStateMachine):
         if self.farm.fuse.blown.is_set():
             self.farm.restart()
 
-    # ------------------------------------------------------------------------ rules
+    # ------------------------------------------------------------------------ what is done
 
-    @rule(data=st.data(), written=st.lists(st.integers(0, UNITS), min_size=1, max_size=5), pattern=st.integers(1, 255))
-    def write(self, data: st.DataObject, written: list[int], pattern: int) -> None:
-        if name := self._disk(data):
-            disk = self.model.disks[name]
-            for unit in written:
+    @rule()
+    def step(self) -> None:
+        what = self.random.choice(WEIGHTED)
+        note(f"{what} (running: {sorted(self.model.running)})")
+        getattr(self, f"_{what}")()
+
+    def _write(self) -> None:
+        if name := self._disk():
+            disk, pattern = self.model.disks[name], self.random.randint(1, 255)
+            for unit in self.random.sample(range(UNITS + 1), self.random.randint(1, 5)):
                 place = unit if unit < UNITS else disk.size_gib * GIB_UNITS - 1
                 self.farm.write(name, place, pattern)
                 disk.content[place] = pattern
 
-    @rule(data=st.data(), unit=st.integers(0, UNITS - 1))
-    def zero(self, data: st.DataObject, unit: int) -> None:
-        if name := self._disk(data):
+    def _zero(self) -> None:
+        if name := self._disk():
+            unit = self.random.randrange(UNITS)
             self.farm.zero(name, unit)
             self.model.disks[name].content.pop(unit, None)
 
-    @precondition(lambda self: len(self.model.snapshots) < MOST_SNAPSHOTS)
-    @rule(data=st.data())
-    def take(self, data: st.DataObject) -> None:
-        name = self._disk(data)
-        if name:
+    def _take(self) -> None:
+        name = self._disk()
+        if name and len(self.model.snapshots) < MOST_SNAPSHOTS:
             snapshot = self.farm.take(name)
             self.farm.wait_taken(snapshot)
             self._survive()
@@ -145,92 +161,75 @@ class LayersMachine(RuleBasedStateMachine):
             disk = self.model.disks[name]
             self.model.snapshots[snapshot] = ModelSnapshot(name, dict(disk.content), disk.size_gib)
 
-    @precondition(lambda self: self.model.snapshots)
-    @rule(data=st.data())
-    def delete_snapshot(self, data: st.DataObject) -> None:
-        if name := self._snapshot(data):
+    def _delete_snapshot(self) -> None:
+        if name := self._snapshot():
             self.farm.delete_snapshot(name)
             del self.model.snapshots[name]
 
-    @precondition(lambda self: any(disk.instance is None for disk in self.model.disks.values()))
-    @rule(data=st.data())
-    def delete_disk(self, data: st.DataObject) -> None:
-        name = self._disk(data, off=True)
+    def _delete_disk(self) -> None:
+        name = self._disk(off=True)
         if name and self.model.disks[name].instance is None:
             self.farm.delete_disk(name)
             del self.model.disks[name]
 
-    @precondition(lambda self: self.model.snapshots)
-    @rule(data=st.data())
-    def roll_back(self, data: st.DataObject) -> None:
-        snapshot = self.model.snapshots.get(name := self._snapshot(data) or "")
+    def _roll_back(self) -> None:
+        snapshot = self.model.snapshots.get(name := self._snapshot() or "")
         disk = self.model.disks.get(snapshot.disk) if snapshot else None
         if snapshot and disk and disk.instance not in self.model.running:
             self.farm.roll_back(snapshot.disk, name)
             disk.content = dict(snapshot.content)
 
-    @precondition(lambda self: self.model.snapshots and len(self.model.disks) < MOST_DISKS)
-    @rule(data=st.data(), plugged=st.booleans())
-    def create_from(self, data: st.DataObject, plugged: bool) -> None:
-        name = self._snapshot(data)
-        if name:
+    def _create_from(self) -> None:
+        name = self._snapshot()
+        if name and len(self.model.disks) < MOST_DISKS:
             snapshot = self.model.snapshots[name]
             off = [one for one in self.instances if one not in self.model.running]
-            instance = off[0] if plugged and off else None
+            instance = self.random.choice([None, *off])
             disk = self.farm.add_disk(instance, snapshot.size_gib, name)
             self.model.disks[disk] = ModelDisk(dict(snapshot.content), snapshot.size_gib, instance)
 
-    @rule(data=st.data(), instance=st.integers(0, 1), out=st.booleans())
-    def plug(self, data: st.DataObject, instance: int, out: bool) -> None:
+    def _plug(self) -> None:
         """Into another instance, or out of its own."""
-        name, new = self._disk(data, off=True), self.instances[instance]
+        name, new = self._disk(off=True), self.random.choice([None, *self.instances])
         if name and new not in self.model.running:
-            self.model.disks[name].instance = None if out else new
-            self.farm.plug(name, None if out else new)
+            self.model.disks[name].instance = new
+            self.farm.plug(name, new)
 
-    @rule(data=st.data())
-    def grow(self, data: st.DataObject) -> None:
-        name = self._disk(data, off=True)
+    def _grow(self) -> None:
+        name = self._disk(off=True)
         if name and self.model.disks[name].size_gib < 4:
             self.model.disks[name].size_gib += 1
             self.farm.grow(name, self.model.disks[name].size_gib)
 
-    @precondition(lambda self: len(self.model.running) < len(self.instances))
-    @rule(instance=st.integers(0, 1))
-    def start(self, instance: int) -> None:
-        name = self.instances[instance]
+    def _start(self) -> None:
+        name = self.random.choice(self.instances)
         if name not in self.model.running and any(d.instance == name for d in self.model.disks.values()):
             self.farm.start(name)
             self.model.running.add(name)
 
-    @precondition(lambda self: self.model.running)
-    @rule(instance=st.integers(0, 1), kill=st.booleans())
-    def stop(self, instance: int, kill: bool) -> None:
+    def _stop(self) -> None:
         """Also by a SIGKILL of its QEMU."""
-        name = self.instances[instance]
-        if name in self.model.running:
-            if kill:
+        if self.model.running:
+            name = self._chosen(sorted(self.model.running))
+            if self.random.random() < 0.5:
                 self.farm.kill_qemu(name, self.libvirtd)
             self.farm.stop(name)
             self.model.running.remove(name)
 
-    @rule(calls=st.integers(1, 40))
-    def crash(self, calls: int) -> None:
+    def _crash(self) -> None:
         """The agent dies at one of the next calls of its drivers."""
-        self.farm.fuse.arm(calls)
+        self.farm.fuse.arm(self.random.randint(1, 40))
 
-    @rule()
-    def collect(self) -> None:
+    def _collect(self) -> None:
         """The reconciler looks, and everything that can be done is."""
         self.farm.collect()
         self.farm.wait_idle()
         self._survive()
         self.farm.wait_idle()
 
-    @precondition(lambda self: self.model.running)
-    @rule()
-    def restart_libvirtd(self) -> None:
-        self.libvirtd.restart_libvirtd()
+    def _restart_libvirtd(self) -> None:
+        if self.model.running:
+            self.libvirtd.restart_libvirtd()
 
     # ------------------------------------------------------------------------ what holds after each
 

@@ -364,7 +364,8 @@ def _was_resumed(domain: libvirt.virDomain) -> bool:
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
             return False
-        raise
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # it has just ended
+            raise
     return True
 
 
