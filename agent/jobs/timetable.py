@@ -27,7 +27,7 @@ from agent.store.store import Store
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 20.0
 # A disk on its way between two states is waited for this long after the hour began; less than schedule.GRACE.
 PATIENCE = dt.timedelta(minutes=5)
 # Nothing expires for a while after a start or a leap of the clock: a clock that is far ahead shall cost no snapshot
@@ -70,6 +70,11 @@ def schedule_of(policy: AutoSnapshotPolicy, config: Config) -> schedule.Schedule
 def snapshot_name(policy_id: str, local: dt.datetime) -> str:
     """As the provider names automatic snapshots: by the day in the policy's time zone."""
     return f"auto2.0_{local:%Y%m%d}_{policy_id}"
+
+
+def pause(now: dt.datetime) -> float:
+    """Seconds until the next look at the clock: a moment after the full minute, at which hours begin, at the latest."""
+    return min(EVERY_SECONDS, 60.01 - now.second - now.microsecond / 1e6)
 
 
 class Steadiness:
@@ -123,7 +128,7 @@ class Timetable:
                     self.expire()
             except Exception:
                 log.exception("cannot do what the timetable says; trying again")
-            self._stopping.wait(EVERY_SECONDS)
+            self._stopping.wait(pause(self._clock.now()))
 
     # -------------------------------------------------------------------------- taking
 
