@@ -96,9 +96,18 @@ class Steadiness:
 class Timetable:
     """Looks at the clock every few seconds, in a thread of its own between start() and stop()."""
 
-    def __init__(self, config: Config, store: Store, runner: JobRunner, clock: Clock, allowed: Allowed) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        runner: JobRunner,
+        clock: Clock,
+        allowed: Allowed,
+        lacking: Callable[[], str] = str,
+    ) -> None:
+        """`lacking`: why the host's disk has no room for one more snapshot; empty: it has."""
         self._config, self._store, self._runner, self._clock = config, store, runner, clock
-        self._allowed = allowed
+        self._allowed, self._lacking = allowed, lacking
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="timetable", daemon=True)
 
@@ -171,6 +180,8 @@ class Timetable:
     def _take(
         self, session: Session, policy: AutoSnapshotPolicy, disk: Disk, hour: dt.datetime, now: dt.datetime
     ) -> Hindrance | None:
+        if why := self._lacking():
+            return Hindrance(why)
         allowed = self._allowed(session, disk.account_id)
         if not snapshots.make_room(session, disk.id, allowed, now):
             return Hindrance(f"the disk has {allowed} snapshots, and none of them may be deleted for another")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ecsctl import storage_usage
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import Client, Json, client_token, unwrap
 from ecsctl.commands.common import parse_tags, tag_filter, tag_values, wait_options
@@ -145,7 +146,11 @@ def ls(
         Status=status,
         Tag=tag_filter(parse_tags(wanted)),
     )
-    app.emit_list(found, VIEW)
+    if not storage_usage.wanted(app.output, app.query):
+        app.emit_list(found, VIEW)
+        return
+    known = storage_usage.add(app.client, found, "Snapshot")
+    app.emit_list(known, storage_usage.shown(VIEW, *storage_usage.SNAPSHOT_COLUMNS))
 
 
 @command("show")

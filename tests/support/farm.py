@@ -274,6 +274,11 @@ class Farm:
         """Fill one unit of the disk with a byte; durable when this returns."""
         self._io(disk_id, [f"write -P {pattern} {unit * UNIT} {UNIT}", "flush"])
 
+    def fill(self, disk_id: str, mib: int, pattern: int, first: int = 0) -> None:
+        """Much at once, from the `first` MiB on."""
+        pieces = [(first + at, min(256, mib - at)) for at in range(0, mib, 256)]
+        self._io(disk_id, [*(f"write -P {pattern} {at}M {size}M" for at, size in pieces), "flush"])
+
     def zero(self, disk_id: str, unit: int) -> None:
         """As a guest that trims: the unit reads as zeros, and its space may be returned."""
         self._io(disk_id, [f"write -z -u {unit * UNIT} {UNIT}", "flush"])
@@ -366,6 +371,12 @@ class Farm:
             if backing != wanted:
                 found.append(f"{layer.id} is an overlay on {backing}, not on {wanted}")
         return found
+
+    def wait_merging(self, disk_id: str) -> None:
+        """Until the disk's running guest merges layers below the one that it writes to."""
+        with self.store.read() as session:
+            name = self.domain(session.get_one(Disk, disk_id).instance_id or "")
+        wait_for("a merge", lambda: self.hypervisor.merging(name, ids.body(disk_id)), 30, every=0.005)
 
     def context(self, resource_id: str = "") -> Context:
         return self.runner._context(Job(id="", resource_id=resource_id, data={}, step_started_at=self.clock.now()))

@@ -19,15 +19,15 @@ from sqlalchemy.orm import Session
 
 from agent.core.errors import DriverError
 from agent.jobs.layers import live, tree
-from agent.jobs.model import Context, NotYet
+from agent.jobs.model import Context
 from agent.store.schema import Disk, Layer, Snapshot
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+AGAIN_SECONDS = 1.0
 REPORT_PERCENT = 5
-ROOM_SECONDS = 10.0
-RESERVE_BYTES = 64 << 20  # of the file system: a merge never takes the last
+RESERVE_BYTES = 16 << 20  # of the file system: a merge never takes the last
 
 # A running guest's own layer over garbage is merged when it is this much, and this part of the garbage: it takes
 # another layer, which will be over garbage too.
@@ -59,7 +59,8 @@ def find(context: Context, name: str) -> Merge | None:
             return None
         users = _users(context, session, name)
         for into, layer in pairs:
-            if found := _way(context, into, layer, users):
+            found = _way(context, into, layer, users)
+            if found and _has_room(context, layer):
                 return found
     return None
 
@@ -76,6 +77,15 @@ def _pairs(context: Context, session: Session, name: str) -> list[tuple[Layer, L
         if not taking and {layer.id, child.id} <= there:
             pairs.append((layer, child))
     return pairs
+
+
+def _has_room(context: Context, layer: Layer) -> bool:
+    """For the time until the layer's own file is removed."""
+    storage = context.drivers.storage
+    missing = storage.allocated_bytes(layer.id) + RESERVE_BYTES - storage.capacity_bytes()[1]
+    if missing > 0:
+        log.warning("%s MiB more room are needed to merge layer %s with what is below", -(-missing >> 20), layer.id)
+    return missing <= 0
 
 
 User = tuple[live.Plugged, str, tuple[str, ...]]  # a disk, its status, and the files that its running guest has open
@@ -111,7 +121,6 @@ def _way(context: Context, into: Layer, layer: Layer, users: list[User]) -> Merg
 def run(context: Context, merge: Merge, give_way: Callable[[], bool]) -> bool:
     """False when it gave way before it was done. The caller has the tree's turn, in the background."""
     if not _is_whole(context, merge) or _has_open(context, merge):
-        _check_room(context, merge)
         if merge.way is Way.LIVE_TOP:
             _go_over(context, merge)
         _begin(context, merge)
@@ -139,15 +148,6 @@ def _has_open(context: Context, merge: Merge) -> bool:
     return merge.user is not None and merge.layer in live.chain(context, merge.user)
 
 
-def _check_room(context: Context, merge: Merge) -> None:
-    storage = context.drivers.storage
-    missing = storage.allocated_bytes(merge.layer) + RESERVE_BYTES - storage.capacity_bytes()[1]
-    if missing > 0:
-        raise NotYet(
-            ROOM_SECONDS, f"waiting for {-(-missing >> 20)} MiB more room to merge layers of deleted snapshots"
-        )
-
-
 def _begin(context: Context, merge: Merge) -> None:
     with context.store.write() as session:
         session.get_one(Layer, merge.into).state = "merging"
@@ -160,22 +160,43 @@ def _offline(context: Context, merge: Merge, give_way: Callable[[], bool]) -> bo
 def _live(context: Context, merge: Merge, give_way: Callable[[], bool]) -> bool:
     disk, hypervisor, storage = merge.user, context.drivers.hypervisor, context.drivers.storage
     assert disk is not None
-    if hypervisor.merging(disk.domain, disk.serial) is None:
-        layer, into = storage.layer_path(merge.layer), storage.layer_path(merge.into)
-        hypervisor.start_merging(disk.domain, disk.serial, layer, into)
+    try:
+        if hypervisor.merging(disk.domain, disk.serial) is None:
+            layer, into = storage.layer_path(merge.layer), storage.layer_path(merge.into)
+            hypervisor.start_merging(disk.domain, disk.serial, layer, into)
+        if not _wait_for_the_end(context, disk, give_way):
+            return False
+    finally:
+        _stop(context, disk)
+    if not _is_whole(context, merge) or _has_open(context, merge):
+        raise DriverError(f"the merge of {merge.layer} into {merge.into} ended before its end", transient=True)
+    return True
+
+
+def _wait_for_the_end(context: Context, disk: live.Plugged, give_way: Callable[[], bool]) -> bool:
     shown = -1
-    while (done := hypervisor.merging(disk.domain, disk.serial)) is not None:
+    while (done := context.drivers.hypervisor.merging(disk.domain, disk.serial)) is not None:
         if give_way():
-            hypervisor.stop_merging(disk.domain, disk.serial)
             return False
         percent = 100 * done[0] // max(1, done[1])
         if percent >= shown + REPORT_PERCENT:
             context.report(percent, "merging layers of deleted snapshots")
             shown = percent
         time.sleep(POLL_SECONDS)
-    if not _is_whole(context, merge) or _has_open(context, merge):
-        raise DriverError(f"the merge of {merge.layer} into {merge.into} ended before its end", transient=True)
     return True
+
+
+def _stop(context: Context, disk: live.Plugged) -> None:
+    """Nobody else has the turn before QEMU has stopped: while libvirt is away, which QEMU does not notice, it waits."""
+    while True:
+        try:
+            context.drivers.hypervisor.stop_merging(disk.domain, disk.serial)
+            return
+        except DriverError as error:
+            if context.turns.closing:
+                raise
+            log.warning("%s; trying again", error)
+            time.sleep(AGAIN_SECONDS)
 
 
 def _finish(context: Context, merge: Merge) -> None:

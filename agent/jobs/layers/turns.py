@@ -16,7 +16,7 @@ class Turns:
         self._held: set[str] = set()
         self._waiting: Counter[str] = Counter()
         self._readers: Counter[str] = Counter()
-        self._closing = False
+        self.closing = False
 
     @contextlib.contextmanager
     def claim(self, trees: Iterable[str]) -> Iterator[None]:
@@ -53,20 +53,20 @@ class Turns:
         What is yielded tells, whenever it is called, whether to give way: leave the block soon and try again later.
         """
         with self._changed:
-            free = tree not in self._held and not self._waiting[tree] and not self._readers[tree] and not self._closing
+            free = tree not in self._held and not self._waiting[tree] and not self._readers[tree] and not self.closing
             if free:
                 self._held.add(tree)
         if not free:
             yield None
             return
         try:
-            yield lambda: self._waiting[tree] > 0 or self._closing
+            yield lambda: self._waiting[tree] > 0 or self.closing
         finally:
             self._give_back([tree])
 
     def close(self) -> None:
         """The process is about to end: everything in the background gives way."""
-        self._closing = True
+        self.closing = True
 
     def _give_back(self, trees: list[str]) -> None:
         with self._changed:
