@@ -43,8 +43,9 @@ from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
+from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota
+from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -84,7 +85,9 @@ class Agent:
             self.runner,
             self.clock,
             lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
+            lambda: space.lacking(config, self.drivers.storage, space.NEW_LAYER_BYTES, "take a snapshot"),
         )
+        self.sampler = Sampler(self.store, self.drivers.hypervisor, self.clock)
         self.tickets = TunnelTable()
         self.page_access = PageAccess(
             self.sealer, self.clock, config.console_token_seconds, config.console_url, lambda: self.server.local_url()
@@ -110,9 +113,18 @@ class Agent:
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
             pages=self.page_access,
-            problems=lambda: [*self.drivers.hypervisor.host_problems(), *self.reconciler.orphans],
+            problems=self._problems,
             hash_password=hash_password,
         )
+
+    def _problems(self) -> list[str]:
+        drivers = self.drivers
+        return [
+            *drivers.hypervisor.host_problems(),
+            *space.problems(self.config, drivers.storage),
+            *self.reconciler.stalled.problems(),
+            *self.reconciler.orphans,
+        ]
 
     def _server(self) -> Server:
         import agent.api.actions  # noqa: F401  (declares every action)
@@ -166,6 +178,7 @@ class Agent:
         self.runner.start()
         self.runner.wake()
         self.timetable.start()
+        self.sampler.start()
         await self.server.start()
 
     def _take_over(self) -> None:
@@ -188,6 +201,7 @@ class Agent:
         await self.server.stop()
         await self.metadata.stop()
         await asyncio.to_thread(self.timetable.stop)
+        await asyncio.to_thread(self.sampler.stop)
         await asyncio.to_thread(self.reconciler.stop)
         if not await asyncio.to_thread(self.runner.stop):
             log.warning("leaving a step of a job unfinished; the next agent does it again")

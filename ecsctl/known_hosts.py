@@ -1,4 +1,7 @@
-"""Our own known_hosts file: host keys of guests by instance id, or by host name where ssh knows no other."""
+"""Our own known_hosts file: host keys of guests by instance id, or by host name where ssh knows no other.
+
+Keys are believed as long as the system disk is the same. A guest whose key changes without a new one is refused by ssh.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,22 @@ def forget(name: str) -> None:
         write_private(path(), "".join(kept))
 
 
-def claim(host: str, instance_id: str) -> None:
-    """Note that `host` now means this instance. If it meant another one, that one's keys are forgotten: a name may
-    be given again after a release, and ssh would take the new guest for an impostor."""
+def claim(host: str, instance_id: str, system_disk_id: str = "") -> None:
+    """Note that `host` now means this instance with this system disk (empty: it is not known). If it meant another
+    one, that one's keys are forgotten: a name may be given again after a release, a replaced system has new keys, and
+    ssh would take the new guest for an impostor."""
     make_home()
     owners = _owners()
-    if owners.get(host) == instance_id:
+    before_instance, _, before_disk = owners.get(host, "").partition(" ")
+    if not system_disk_id and before_instance == instance_id:
         return
-    forget(host)
-    owners[host] = instance_id
+    owner = f"{instance_id} {system_disk_id}".strip()
+    if owners.get(host) == owner:
+        return
+    same = before_instance == instance_id or (not before_instance and host == instance_id)
+    if not same or before_disk:  # with no disk noted, by an older ecsctl, the keys are of the one that is there
+        forget(host)
+    owners[host] = owner
     write_private(_owners_path(), json.dumps(owners, indent=1))
 
 

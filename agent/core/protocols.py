@@ -18,6 +18,7 @@ from agent.core.specs import (
     DomainInfo,
     DomainSpec,
     FilterSpec,
+    GuestCounters,
     HostCapacity,
     PortEvent,
     PortSpec,
@@ -111,6 +112,9 @@ class Hypervisor(Protocol):
     def list(self) -> dict[str, DomainInfo]:
         """All our domains, by name."""
 
+    def counters(self) -> dict[str, GuestCounters]:
+        """What all our running guests did until now, by domain name, asked for in one call."""
+
     def on_change(self, callback: Callable[[str | None], None]) -> None:
         """Call back (from another thread) with a domain's name at each of its life cycle events and when it has let
         go of a device, and with None when the connection came back, when anything may have changed."""
@@ -188,6 +192,9 @@ class Storage(Protocol):
         """Move a finished qcow2 to where images are, immutable from then on."""
 
     def delete_image(self, image_id: str) -> None: ...
+
+    def image_allocated_bytes(self, image_id: str) -> int:
+        """What the image's file takes of the host's file system; 0 when it has none."""
 
     def virtual_size_bytes(self, path: Path) -> int: ...
 

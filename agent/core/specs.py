@@ -91,6 +91,30 @@ class HostCapacity:
     disk_available_bytes: int
 
 
+# ---------------------------------------------------------------------------------- what guests do
+
+
+@dataclass(frozen=True)
+class DiskCounters:
+    """What a guest's disk has done since it was plugged in: requests, bytes, nanoseconds that requests took."""
+
+    reads: int
+    writes: int
+    bytes_read: int
+    bytes_written: int
+    read_ns: int
+    write_ns: int
+
+
+@dataclass(frozen=True)
+class GuestCounters:
+    """Of one running guest. `run` differs after each start of its QEMU, which begins to count at zero; `disks` by
+    serial, None when the guest was too busy with something else to be asked."""
+
+    run: str
+    disks: dict[str, DiskCounters] | None
+
+
 # ---------------------------------------------------------------------------------- guest
 
 

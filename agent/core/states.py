@@ -36,6 +36,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "set_host_name": frozenset({RUNNING, STOPPED}),
     "reset_password_now": frozenset({RUNNING}),
     "set_user_data": frozenset({STOPPED}),
+    "set_type": frozenset({STOPPED}),
     "create_snapshot": frozenset({RUNNING, STOPPED}),
     "attach_disk": frozenset({RUNNING, STOPPED}),
     "detach_disk": frozenset({RUNNING, STOPPED}),

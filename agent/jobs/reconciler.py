@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from agent.config import Config
@@ -25,6 +26,7 @@ from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import collect, live, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
+from agent.jobs.stalled import AGAIN_SECONDS, Stalled
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
 
@@ -54,6 +56,7 @@ class Reconciler:
         self._guard = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
+        self.stalled = Stalled(drivers.storage)
         self._strange: dict[str, list[str]] = {}  # disks that guests have and nobody knows, by instance
         self._orphans: list[str] = []
 
@@ -97,9 +100,11 @@ class Reconciler:
                     self._housekeeping()
             except DriverError as error:
                 log.warning("cannot compare wanted and actual state: %s", error)
+            except OperationalError as error:  # the disk is full, as a rule
+                log.warning("cannot write what differs from the wanted state: %s", error.orig)
             except Exception:
                 log.exception("cannot compare wanted and actual state")
-            timed_out = not self._event.wait(EVERY_SECONDS)
+            timed_out = not self._event.wait(AGAIN_SECONDS if self.stalled.guests else EVERY_SECONDS)
             self._event.clear()
             with self._guard:
                 everything, self._everything = self._everything or timed_out, False
@@ -211,6 +216,7 @@ class Reconciler:
             for instance in session.scalars(select(Instance).where(Instance.releasing.is_(False))):
                 name = translate.domain_name(self._config, instance.id)
                 self._compare(session, instance, domains.get(name), serials.get(name))
+            self.stalled.keep({name.removeprefix(f"{self._config.prefix}-") for name in domains})
         self._runner.wake()
 
     def _serials(self, name: str, info: DomainInfo | None) -> set[str] | None:
@@ -232,8 +238,9 @@ class Reconciler:
             instance.status = states.STOPPING
             data = {"grace_seconds": self._config.shutdown_grace_seconds, "reason": "it was started by something else"}
             self._enqueue(session, "instance.stop", instance, data)
-        elif not off and instance.status != states.RUNNING:
+        elif info is not None and not off:
             instance.status = states.RUNNING
+            self.stalled.compare(session, instance, info, self._clock.now())
         if serials is not None and instance.status == states.RUNNING:
             self._strange[instance.id] = reconcile_disks.compare(session, instance, serials, self._clock.now())
 

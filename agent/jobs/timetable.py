@@ -27,7 +27,7 @@ from agent.store.store import Store
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 20.0
 # A disk on its way between two states is waited for this long after the hour began; less than schedule.GRACE.
 PATIENCE = dt.timedelta(minutes=5)
 # Nothing expires for a while after a start or a leap of the clock: a clock that is far ahead shall cost no snapshot
@@ -72,6 +72,11 @@ def snapshot_name(policy_id: str, local: dt.datetime) -> str:
     return f"auto2.0_{local:%Y%m%d}_{policy_id}"
 
 
+def pause(now: dt.datetime) -> float:
+    """Seconds until the next look at the clock: a moment after the full minute, at which hours begin, at the latest."""
+    return min(EVERY_SECONDS, 60.01 - now.second - now.microsecond / 1e6)
+
+
 class Steadiness:
     """Whether the clock can be trusted to say that time is over: it went on evenly for a while."""
 
@@ -91,9 +96,18 @@ class Steadiness:
 class Timetable:
     """Looks at the clock every few seconds, in a thread of its own between start() and stop()."""
 
-    def __init__(self, config: Config, store: Store, runner: JobRunner, clock: Clock, allowed: Allowed) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        runner: JobRunner,
+        clock: Clock,
+        allowed: Allowed,
+        lacking: Callable[[], str] = str,
+    ) -> None:
+        """`lacking`: why the host's disk has no room for one more snapshot; empty: it has."""
         self._config, self._store, self._runner, self._clock = config, store, runner, clock
-        self._allowed = allowed
+        self._allowed, self._lacking = allowed, lacking
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="timetable", daemon=True)
 
@@ -114,7 +128,7 @@ class Timetable:
                     self.expire()
             except Exception:
                 log.exception("cannot do what the timetable says; trying again")
-            self._stopping.wait(EVERY_SECONDS)
+            self._stopping.wait(pause(self._clock.now()))
 
     # -------------------------------------------------------------------------- taking
 
@@ -166,6 +180,8 @@ class Timetable:
     def _take(
         self, session: Session, policy: AutoSnapshotPolicy, disk: Disk, hour: dt.datetime, now: dt.datetime
     ) -> Hindrance | None:
+        if why := self._lacking():
+            return Hindrance(why)
         allowed = self._allowed(session, disk.account_id)
         if not snapshots.make_room(session, disk.id, allowed, now):
             return Hindrance(f"the disk has {allowed} snapshots, and none of them may be deleted for another")

@@ -72,6 +72,8 @@ def _advice(instance: Instance, console: bytes, events: list[PortEvent], jobs: l
     if instance.status != states.RUNNING:
         why = instance.status_reason or (jobs[0].message if jobs else "")
         return f"The instance is {instance.status}{f': {why}' if why else ''}."
+    if instance.status_reason:
+        return f"The instance is Running, {instance.status_reason}."
     if not console.strip():
         return "The guest has written nothing to its serial console: it has not booted, or does not use ttyS0."
     leased = any(event.what.startswith("DHCPACK") for event in events)

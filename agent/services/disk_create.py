@@ -8,7 +8,7 @@ from agent.core import disk_categories
 from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.jobs.kinds.disk import CREATE, CREATE_ATTACHED
 from agent.services import disk as disks
-from agent.services import disk_attach, disk_plan, tag
+from agent.services import disk_attach, disk_plan, space, tag
 from agent.services.context import Caller
 from agent.services.disk_plan import Names, Plan, Wanted
 from agent.store.schema import Disk
@@ -38,6 +38,7 @@ def create(caller: Caller, request: Request) -> list[Disk]:
         )
     plan = disk_plan.plan(caller, request.wanted, NAMES)
     disk_plan.check_account(caller, [plan.wanted.category] * request.amount)
+    space.check(caller, space.NEW_LAYER_BYTES * request.amount, "create a disk")
     if request.instance_id:
         return [_attached(caller, request, plan)]
     zone_id = _zone(caller, request.zone_id)

@@ -9,9 +9,10 @@ from sqlalchemy import Select, func, select
 
 from agent.core import states
 from agent.core.errors import DriverError, IncorrectInstanceStatus
+from agent.core.specs import HostCapacity
 from agent.jobs import journal
 from agent.jobs.model import KINDS
-from agent.services import capacity
+from agent.services import capacity, space
 from agent.services import instance as instances
 from agent.services.context import Caller
 from agent.store.schema import Instance, Job
@@ -54,9 +55,19 @@ def describe(caller: Caller) -> dict[str, Any]:
             "AvailableMiB": room.memory_available_mib,
             "AllocatedMiB": memory_mib,
         },
-        "Disk": {"TotalBytes": room.disk_bytes, "AvailableBytes": room.disk_available_bytes},
+        "Disk": _disk(caller, room),
         "Instances": {"Total": total, "Running": session.scalar(running) or 0},
         "Problems": {"Problem": services.problems()},
+    }
+
+
+def _disk(caller: Caller, room: HostCapacity) -> dict[str, int]:
+    """`PromisedBytes`: what all disks would take if they were written full."""
+    return {
+        "TotalBytes": room.disk_bytes,
+        "AvailableBytes": room.disk_available_bytes,
+        "ReservedBytes": space.reserved_bytes(caller.services.config, room.disk_bytes),
+        "PromisedBytes": space.promised_bytes(caller.session),
     }
 
 

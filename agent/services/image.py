@@ -11,7 +11,7 @@ from agent.core.errors import ApiError, NotFound
 from agent.core.ids import random_word
 from agent.core.specs import Recipe
 from agent.jobs import journal
-from agent.services import tag
+from agent.services import space, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import Image, Job
@@ -111,6 +111,7 @@ def build_image(caller: Caller, image_id: str, *, force: bool = False) -> Job | 
     image = caller.session.get(Image, image_id)
     if image is not None and image.status == AVAILABLE and image.file and not force:
         return None
+    space.check(caller, 0, "build an image")  # nobody knows before what it will need
     now = caller.services.clock.now()
     image = _from_recipe(caller, recipe, image)
     if image.file is None:

@@ -14,7 +14,6 @@ from agent.core.errors import (
     IncorrectInstanceStatus,
     InvalidParameter,
     MissingParameter,
-    NoStock,
     NotFound,
 )
 from agent.core.ids import new_id
@@ -24,10 +23,12 @@ from agent.services import (
     capacity,
     disk_plan,
     instance_disks,
+    instance_type,
     login,
     metadata_options,
     quota,
     security_group,
+    space,
     tag,
     vswitch,
 )
@@ -41,7 +42,6 @@ from agent.store.schema import Image, Instance, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
 WINDOWS = "windows"
-MAX_VCPUS_OF_32_BIT_WINDOWS = 4
 WINDOWS_NAME_LENGTH = 15  # of a host name; longer ones would be cut off in the guest
 
 # `web-[1,3]` or `web-[1,3]-lab`: numbers from 1 on, with at least 3 digits.
@@ -92,6 +92,8 @@ def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
     Raises the public error of the first thing that is wrong; nothing is written then.
     """
     plan = _plan(caller, request)
+    disks = request.amount * (1 + len(plan.data_disks))
+    space.check(caller, space.NEW_LAYER_BYTES * disks, "create the instance's disks")
     if start:
         capacity.check_room(caller, plan.type.vcpus * request.amount, plan.type.memory_mib * request.amount)
     made = []
@@ -123,14 +125,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
             f"known types are {known}.",
             code="InvalidInstanceType.ValueNotSupported",
         )
-    if image.architecture == "i386" and type_.memory_mib >= 4096:
-        raise InvalidParameter(
-            "InstanceType",
-            type_.id,
-            "32-bit images need a type with less than 4 GiB of memory.",
-            code="InvalidInstanceType.ValueNotSupported",
-        )
-    _check_windows(request, image, type_)
+    instance_type.check_image(type_, image)
+    _check_windows(request, image)
     network = _network(caller, request)
     groups = _groups(caller, request, network)
     if request.key_pair_name:
@@ -138,8 +134,7 @@ def _plan(caller: Caller, request: Request) -> _Plan:
     if request.ram_role_name:
         roles.usable_by_ecs(caller, request.ram_role_name)
     _check_quotas(caller, request)
-    if type_.gpu_amount:
-        raise NoStock(f'The instance type "{type_.id}" needs a GPU ({type_.gpu_spec}); this host has none to give.')
+    instance_type.check_gpu(type_)
     return _Plan(
         image=image,
         type=type_,
@@ -150,8 +145,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
     )
 
 
-def _check_windows(request: Request, image: Image, type_: InstanceType) -> None:
-    """What holds for Windows alone: no key pairs, short host names, and few processors for 32 bits (SPEC G7)."""
+def _check_windows(request: Request, image: Image) -> None:
+    """What holds for Windows alone: no key pairs and short host names."""
     if image.os_type != WINDOWS:
         return
     if request.key_pair_name:
@@ -162,13 +157,6 @@ def _check_windows(request: Request, image: Image, type_: InstanceType) -> None:
     if request.host_name:
         for number in (0, request.amount - 1):
             validate.windows_host_name("HostName", _host_name(request, image, "", number))
-    if image.architecture == "i386" and type_.vcpus > MAX_VCPUS_OF_32_BIT_WINDOWS:
-        raise InvalidParameter(
-            "InstanceType",
-            type_.id,
-            f"32-bit Windows uses at most {MAX_VCPUS_OF_32_BIT_WINDOWS} vCPUs.",
-            code="InvalidInstanceType.ValueNotSupported",
-        )
 
 
 def _check_texts(request: Request) -> None:
@@ -291,8 +279,12 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
 
 def _host_name(request: Request, image: Image, instance_id: str, number: int) -> str:
     if not request.host_name:
-        return instance_id[:WINDOWS_NAME_LENGTH] if image.os_type == WINDOWS else instance_id
+        return default_host_name(instance_id, image.os_type)
     return f"{request.host_name}{number + 1:03d}" if request.unique_suffix and request.amount > 1 else request.host_name
+
+
+def default_host_name(instance_id: str, os_type: str) -> str:
+    return instance_id[:WINDOWS_NAME_LENGTH] if os_type == WINDOWS else instance_id
 
 
 def get(caller: Caller, instance_id: str) -> Instance:

@@ -1,14 +1,15 @@
-"""Changing an instance's attributes (SPEC I6, I7)."""
+"""Changing an instance's attributes and type (SPEC I6-I8)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from agent.core import validate
+from agent.core.errors import Conflict, NoStock
 from agent.services import instance as instances
-from agent.services import login
+from agent.services import instance_type, login
 from agent.services.context import Caller
-from agent.store.schema import Instance
+from agent.store.schema import Image, Instance
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,28 @@ def _set_user_data(instance: Instance, user_data: bytes) -> None:
     if user_data != instance.user_data:
         instances.check_state(instance, "set_user_data")
         instance.user_data = user_data
+
+
+def change_type(caller: Caller, instance_id: str, type_id: str, *, charge_type: str = "PostPaid") -> None:
+    """Another type for a stopped instance, larger or smaller; its next start has it (SPEC I8).
+
+    Whether the host has room for it now is asked at that start, as of every stopped instance; NoStock here means that
+    even an empty host could not run it. `charge_type` is what the instance must be.
+    """
+    instance = instances.get(caller, instance_id)
+    if instance.charge_type != charge_type:
+        raise Conflict(
+            f'The instance "{instance_id}" is {instance.charge_type}: this operation is for {charge_type} ones.',
+            code="ChargeTypeViolation",
+        )
+    instances.check_state(instance, "set_type")
+    wanted = instance_type.get_type(caller, type_id)
+    image = caller.session.get(Image, instance.image_id)
+    if image is not None:  # instances outlive their images
+        instance_type.check_image(wanted, image)
+    instance_type.check_gpu(wanted)
+    if not instance_type.fits_host(caller, wanted):
+        raise NoStock(
+            f'The instance type "{type_id}" ({wanted.vcpus} vCPUs, {wanted.memory_mib} MiB) is too large for this host.'
+        )
+    instance.instance_type, instance.vcpus, instance.memory_mib = wanted.id, wanted.vcpus, wanted.memory_mib

@@ -1,13 +1,17 @@
-"""Instance types (SPEC I13): which there are, and which the host has the size for."""
+"""Instance types (SPEC I13): which there are, which the host has the size for, and which an image runs on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.core.errors import NotFound
+from agent.core.errors import InvalidParameter, NoStock, NotFound
 from agent.core.instance_types import InstanceType
 from agent.services.context import Caller
+from agent.store.schema import Image
+
+SMALLEST_TOO_LARGE_FOR_32_BIT_MIB = 4096
+MAX_VCPUS_OF_32_BIT_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,26 @@ def fits_host(caller: Caller, one: InstanceType) -> bool:
     host, config = caller.services.hypervisor.capacity(), caller.services.config
     enough_memory = one.memory_mib <= host.memory_mib * config.memory_overcommit
     return enough_memory and one.vcpus <= host.vcpus * config.cpu_overcommit
+
+
+def check_image(one: InstanceType, image: Image) -> None:
+    """Raises InvalidParameter for a type that is too large for a 32-bit image (SPEC section 0)."""
+    if image.architecture != "i386":
+        return
+    if one.memory_mib >= SMALLEST_TOO_LARGE_FOR_32_BIT_MIB:
+        raise _too_large(one, "32-bit images need a type with less than 4 GiB of memory.")
+    if image.os_type == "windows" and one.vcpus > MAX_VCPUS_OF_32_BIT_WINDOWS:
+        raise _too_large(one, f"32-bit Windows uses at most {MAX_VCPUS_OF_32_BIT_WINDOWS} vCPUs.")
+
+
+def check_gpu(one: InstanceType) -> None:
+    """Raises NoStock for a type whose GPU the host does not have."""
+    if one.gpu_amount:
+        raise NoStock(f'The instance type "{one.id}" needs a GPU ({one.gpu_spec}); this host has none to give.')
+
+
+def _too_large(one: InstanceType, why: str) -> InvalidParameter:
+    return InvalidParameter("InstanceType", one.id, why, code="InvalidInstanceType.ValueNotSupported")
 
 
 def _within(value: float, limits: tuple[float | None, float | None]) -> bool:

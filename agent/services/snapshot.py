@@ -12,7 +12,7 @@ from agent.core import ids, states, validate
 from agent.core.errors import Conflict, IncorrectInstanceStatus, InvalidParameter, NotFound
 from agent.jobs import snapshots
 from agent.jobs.layers import tree
-from agent.services import disk, quota, tag
+from agent.services import disk, quota, space, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import Disk, Instance, Snapshot
@@ -49,6 +49,7 @@ def create_snapshot(
     running = snapshots.in_progress(caller.session, source.id, snapshots.MANUAL)
     if running is not None:
         raise Conflict(f'The snapshot "{running}" of the disk "{source.id}" is still being taken.', code=CREATING)
+    space.check(caller, space.NEW_LAYER_BYTES, "take a snapshot")
     now = caller.services.clock.now()
     allowed = quota.limit(caller, "snapshots_per_disk")
     if not snapshots.make_room(caller.session, source.id, allowed, now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ecsctl import storage_usage
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.commands.common import parse_tags, tag_filter
 from ecsctl.completion import names
@@ -64,7 +65,10 @@ def ls(
         SnapshotId=snapshot and find_id(app.client, SNAPSHOT, snapshot),
         Tag=tag_filter(parse_tags(wanted)),
     )
-    app.emit_list(found, VIEW)
+    if not storage_usage.wanted(app.output, app.query):
+        app.emit_list(found, VIEW)
+        return
+    app.emit_list(storage_usage.add(app.client, found, "Disk"), storage_usage.shown(VIEW, *storage_usage.DISK_COLUMNS))
 
 
 @command("show")
@@ -76,7 +80,11 @@ def show(app: App, name: str) -> None:
     found = describe_disk(app.client, find_id(app.client, DISK, name))
     if found is None:
         raise NotFound(f"there is no disk {name!r}")
-    app.emit_item(found, VIEW)
+    if app.output in ("json", "yaml", "name") or app.query:
+        app.emit_item(found, VIEW)
+        return
+    [found] = storage_usage.add(app.client, [found], "Disk")
+    app.emit_item(found, storage_usage.shown(VIEW, *storage_usage.DISK_COLUMNS))
 
 
 disk = LazyGroup(
@@ -93,5 +101,6 @@ disk = LazyGroup(
         "rollback": (f"{_HERE}.disk_content", "rollback", "Go back to one of the disk's own snapshots."),
         "ls": (__name__, "ls", "List disks."),
         "show": (__name__, "show", "Show one disk."),
+        "monitor": (f"{_HERE}.disk_monitor", "monitor", "Show what a disk did over time."),
     },
 )

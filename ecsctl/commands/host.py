@@ -21,6 +21,12 @@ def _acceleration(item: Row) -> str:
     return f"{at(item, 'Acceleration.Kind')} ({at(item, 'Acceleration.Reason')})"
 
 
+def _promised(item: Row) -> str:
+    """All disks as their guests see them, against what there is: they take it when they are written."""
+    promised, total = at(item, "Disk.PromisedBytes"), at(item, "Disk.TotalBytes")
+    return f"{promised / 2**30:.4g} GiB to disks, {100 * promised / total:.0f} % of what there is"
+
+
 VIEW = View(
     columns=(
         Column("HOST", "HostName"),
@@ -37,7 +43,10 @@ VIEW = View(
             "DISK FREE",
             lambda i: _of(at(i, "Disk.AvailableBytes"), at(i, "Disk.TotalBytes"), "GiB", 2**30),
         ),
+        Column("DISK RESERVED", lambda i: f"{at(i, 'Disk.ReservedBytes') / 2**30:.4g} GiB, for what is there"),
+        Column("DISK PROMISED", _promised),
         Column("INSTANCES", lambda i: f"{at(i, 'Instances.Running')} running, {at(i, 'Instances.Total')} in all"),
+        Column("PROBLEMS", lambda i: "; ".join(at(i, "Problems.Problem") or [])),
     ),
     name=("HostName",),
 )

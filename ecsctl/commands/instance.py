@@ -17,6 +17,12 @@ _COMMANDS = {
     "reboot": (f"{_HERE}.instance_power", "reboot", "Restart instances: shutdown and a new start."),
     "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
     "set": (f"{_HERE}.instance_change", "set_", "Change name, description, host name, user data or protection."),
+    "set-type": (f"{_HERE}.instance_system", "set_type", "Change the type of a stopped instance."),
+    "replace-system-disk": (
+        f"{_HERE}.instance_system",
+        "replace_system_disk",
+        "Replace the system disk, and with it the operating system.",
+    ),
     "password": (f"{_HERE}.instance_change", "password", "Reset the login password."),
     "user-data": (f"{_HERE}.instance_change", "user_data", "Print the user data."),
     "wait": (f"{_HERE}.instance_wait", "wait", "Wait until an instance runs, is stopped or answers SSH."),

@@ -12,10 +12,9 @@ import click
 
 from ecsctl import keys, known_hosts
 from ecsctl.cli import App, Command, command
-from ecsctl.client import Client, Json
+from ecsctl.client import Client, Json, unwrap
 from ecsctl.completion import names
-from ecsctl.config import make_home
-from ecsctl.errors import CliError, NotFound, Unreachable, UsageFault
+from ecsctl.errors import ApiError, CliError, NotFound, Unreachable, UsageFault
 from ecsctl.resolve import INSTANCE, find_id
 from ecsctl.waiting import describe_ids
 
@@ -110,7 +109,7 @@ def dial(app: App, ssh_host: bool, name: str, port: int) -> None:
 def ssh_options(app: App, instance: Json, identity: str | None) -> list[str]:
     """Options for ssh and scp: our tunnel, our known_hosts by instance id, the private key if we hold it."""
     instance_id = str(instance["InstanceId"])
-    make_home()
+    known_hosts.claim(instance_id, instance_id, _system_disk(app.client, instance_id))
     proxy = [*own_command(), *app.flag_arguments(), "instance", "dial", instance_id, "%p"]
     quoted = " ".join(part if part == "%p" else shlex.quote(part.replace("%", "%%")) for part in proxy)
     options = [
@@ -158,11 +157,22 @@ def running(client: Client, text: str) -> Json:
 def _claim_host(client: Client, host: str) -> str:
     """The instance of a host name of the ssh configuration; its known host key and private key become current."""
     instance_id = find_id(client, INSTANCE, host.removesuffix(HOST_SUFFIX))
-    known_hosts.claim(host.lower(), instance_id)
+    known_hosts.claim(host.lower(), instance_id, _system_disk(client, instance_id))
     found = describe_ids(client, [instance_id])
     key = keys.key_file(str(found[0].get("KeyPairName") or "")) if found else None
     keys.link(host, key if key is not None and key.exists() else None)
     return instance_id
+
+
+def _system_disk(client: Client, instance_id: str) -> str:
+    """Its id; empty when the caller may not see it."""
+    try:
+        answer = client.regional("DescribeDisks", InstanceId=instance_id, DiskType="system")
+    except ApiError as error:
+        if not error.forbidden:
+            raise
+        return ""
+    return next((str(disk["DiskId"]) for disk in unwrap(answer, "Disks.Disk")), "")
 
 
 def _split_remote(path: str) -> tuple[str, str]:

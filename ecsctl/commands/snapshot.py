@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ecsctl import storage_usage
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import Client, Json, client_token, unwrap
 from ecsctl.commands.common import parse_tags, tag_filter, tag_values, wait_options
@@ -125,7 +126,9 @@ def _one(client: Client, snapshot_id: str) -> Json:
 
 
 @command("ls")
-@click.option("--disk", metavar="DISK", help="Only of this disk; an id also when the disk is gone.")
+@click.option(
+    "--disk", metavar="DISK", help="Only of this disk; by its id also when it is gone.", shell_complete=names("disk")
+)
 @click.option("--instance", metavar="NAME", help="Only of disks of this instance.", shell_complete=names("instance"))
 @click.option("--type", "kind", type=click.Choice(["manual", "automatic"]))
 @click.option("--status", type=click.Choice(["progressing", "accomplished", "failed"]))
@@ -143,7 +146,11 @@ def ls(
         Status=status,
         Tag=tag_filter(parse_tags(wanted)),
     )
-    app.emit_list(found, VIEW)
+    if not storage_usage.wanted(app.output, app.query):
+        app.emit_list(found, VIEW)
+        return
+    known = storage_usage.add(app.client, found, "Snapshot")
+    app.emit_list(known, storage_usage.shown(VIEW, *storage_usage.SNAPSHOT_COLUMNS))
 
 
 @command("show")
@@ -167,11 +174,11 @@ def set_(app: App, name: str, new_name: str | None, description: str | None) -> 
         app.emit_item(_one(app.client, snapshot_id), VIEW)
 
 
-@command("rm")
+@command("delete")
 @click.argument("snapshots", metavar="NAME...", nargs=-1, required=True, shell_complete=names("snapshot"))
 @click.option("--force", is_flag=True, help="Also when disks were made of it; they can then not be re-initialised.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (asked on a terminal only).")
-def rm(app: App, snapshots: tuple[str, ...], force: bool, yes: bool) -> None:
+def delete(app: App, snapshots: tuple[str, ...], force: bool, yes: bool) -> None:
     """Delete snapshots for good. Other snapshots and the disks stay whole."""
     ids = find_ids(app.client, SNAPSHOT, snapshots)
     if not yes and sys.stdin.isatty():
@@ -193,7 +200,6 @@ snapshot = LazyGroup(
         "ls": (__name__, "ls", "List snapshots."),
         "show": (__name__, "show", "Show one snapshot."),
         "set": (__name__, "set_", "Change a snapshot's name or description."),
-        "rm": (__name__, "rm", "Delete snapshots."),
-        "delete": (__name__, "rm", ""),  # as most nouns call it
+        "delete": (__name__, "delete", "Delete snapshots."),
     },
 )

@@ -160,10 +160,10 @@ def set_(app: App, name: str, new_name: str | None, **given: Any) -> None:
         app.emit_item(_one(app.client, policy_id), VIEW)
 
 
-@command("rm")
+@command("delete")
 @click.argument("policies", metavar="POLICY...", nargs=-1, required=True, shell_complete=names("snapshot-policy"))
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (asked on a terminal only).")
-def rm(app: App, policies: tuple[str, ...], yes: bool) -> None:
+def delete(app: App, policies: tuple[str, ...], yes: bool) -> None:
     """Delete policies. Their disks have none then; snapshots stay until their days are over."""
     ids = find_ids(app.client, SNAPSHOT_POLICY, policies)
     if not yes and sys.stdin.isatty():
@@ -196,8 +196,7 @@ snapshot_policy = LazyGroup(
         "ls": (__name__, "ls", "List policies."),
         "show": (__name__, "show", "Show one policy, its next times and its disks."),
         "set": (__name__, "set_", "Change a policy."),
-        "rm": (__name__, "rm", "Delete policies."),
-        "delete": (__name__, "rm", ""),  # as most nouns call it
+        "delete": (__name__, "delete", "Delete policies."),
         "apply": (__name__, "apply", "Apply a policy to disks."),
         "cancel": (__name__, "cancel", "Take the policy from disks."),
     },

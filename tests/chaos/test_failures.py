@@ -43,12 +43,15 @@ def _jobs(agent: AgentProcess, resource_id: str) -> list[dict[str, str]]:
 
 
 def test_a_full_disk_is_said_and_nothing_is_left(libvirtd: PrivateLibvirt, small_disk: Path) -> None:
-    with running_agent(libvirtd.uri, data_dir=str(small_disk / "data")) as agent:
+    with running_agent(libvirtd.uri, data_dir=str(small_disk / "data"), disk_reserve_gib=0) as agent:
         (agent.root / "data").symlink_to(small_disk / "data")
         agent.ensure_tiny_image()
         filler = _fill(small_disk, 0)
-        with pytest.raises(CallFailed, match="disk") as refused:
+        with pytest.raises(CallFailed, match="no room") as refused:
             agent.call("RunInstances", **SMALL)
+        assert refused.value.code == "OperationDenied.NoStock"
+        with pytest.raises(CallFailed, match="disk") as refused:
+            agent.call("CreateVpc", VpcName="x" * 100)
         assert refused.value.status == 503
         # Room for the journal, none for a disk: the job gives up and undoes what it did.
         filler.unlink()

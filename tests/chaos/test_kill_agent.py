@@ -41,8 +41,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "instance.reboot": ("RebootInstance", {"ForceStop": "true"}),
     "instance.release": ("DeleteInstance", {"Force": "true"}),
 }
-# One is no call of anybody's; the other needs a guest agent, which the tiny guest has not: tests/unit/jobs covers it.
-NOT_HERE = ("instance.settle", "instance.password")
+# Two are no calls of anybody's; the other needs a guest agent, which the tiny guest has not: tests/unit/jobs covers it.
+NOT_HERE = ("instance.settle", "instance.resume", "instance.password")
 Case = tuple[str, str, str]
 
 

@@ -72,3 +72,9 @@ def jobs(*found: dict[str, Any]) -> dict[str, Any]:
 
 def instances(*found: dict[str, Any]) -> dict[str, Any]:
     return {"Instances": {"Instance": list(found)}, "TotalCount": len(found), "PageNumber": 1, "PageSize": 100}
+
+
+def system_disk(disk_id: str = "d-aaaaaaaaaaaaaaaaaaaa", **more: Any) -> dict[str, Any]:
+    """The answer of DescribeDisks with the system disk of WEB."""
+    found = {"DiskId": disk_id, "DiskName": "", "Type": "system", "Status": "In_use", "InstanceId": WEB} | more
+    return {"Disks": {"Disk": [found]}, "TotalCount": 1, "PageNumber": 1, "PageSize": 10}

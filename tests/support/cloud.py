@@ -98,13 +98,20 @@ class HypervisorStandIn:
 
 
 class StorageStandIn:
-    """Layers as large as `allocated` says, by id."""
+    """A disk of 100 GiB, half of it free. `allocated`: bytes that layers and images take, by id; others none."""
 
     def __init__(self) -> None:
+        self.total, self.available = 100 * 2**30, 50 * 2**30
         self.allocated: dict[str, int] = {}
+
+    def capacity_bytes(self) -> tuple[int, int]:
+        return self.total, self.available
 
     def allocated_bytes(self, layer_id: str) -> int:
         return self.allocated.get(layer_id, 0)
+
+    def image_allocated_bytes(self, image_id: str) -> int:
+        return self.allocated.get(image_id, 0)
 
 
 class CatalogueStandIn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, cast
 
 from sqlalchemy.orm import Session
@@ -16,7 +17,7 @@ from agent.store.schema import Disk, Job, Snapshot
 from tests.support.cloud import Cloud
 
 
-def timetable_of(cloud: Cloud) -> Timetable:
+def timetable_of(cloud: Cloud, lacking: Callable[[], str] = str) -> Timetable:
     config = cloud.services.config
     return Timetable(
         config,
@@ -24,6 +25,7 @@ def timetable_of(cloud: Cloud) -> Timetable:
         cast(JobRunner, cloud.runner),
         cloud.clock,
         lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
+        lacking,
     )
 
 

@@ -76,12 +76,12 @@ def test_snapshots_and_policies(ecsctl: Ecsctl, guest: str) -> None:
     taken = ecsctl("snapshot", "create", "cli-before", "--instance", NAME).strip()
     assert ecsctl("snapshot", "show", taken, "--query", "Status") == "accomplished\n"
     ecsctl("disk", "create", "cli-copy", "--snapshot", "cli-before", "--size", "20")
-    ecsctl("snapshot", "rm", "--yes", "cli-before", status=1)
+    ecsctl("snapshot", "delete", "--yes", "cli-before", status=1)
     ecsctl("snapshot-policy", "create", "cli-nightly", "--hours", "3", "--weekdays", "daily", "--disk", "cli-copy")
     assert "cli-copy, nothing so far" in ecsctl("snapshot-policy", "show", "cli-nightly")
-    ecsctl("snapshot-policy", "rm", "--yes", "cli-nightly")
+    ecsctl("snapshot-policy", "delete", "--yes", "cli-nightly")
     ecsctl("disk", "delete", "--yes", "cli-copy")
-    ecsctl("snapshot", "rm", "--yes", "cli-before")
+    ecsctl("snapshot", "delete", "--yes", "cli-before")
     assert taken not in ecsctl("snapshot", "ls", "-o", "wide")
 
 

@@ -7,6 +7,8 @@ Decisions that are not obvious from the elements themselves:
 - No disk names its backing chain: libvirt reads it from the file, which is the truth after snapshots and merges.
 - The DAC label is fixed and relabelling is off. QEMU runs as `QemuUser`; libvirt changes the owner of no file, so
   an image shared by many guests never changes hands when one of them starts or stops.
+- A write that finds the host's disk full pauses the guest until there is room (`enospace`): it sees no error, so its
+  file systems stay whole. Other errors are the guest's to hear of.
 - `on_crash` destroys: a preserved guest would keep its memory and its disk locks until somebody looks at it.
 - A guest without virtio drivers gets SATA, e1000e and no paravirtual device at all: it would only be shown as unknown.
 - Windows keeps the clock in local time. Under KVM it gets the interfaces of Hyper-V, without which it wastes time in
@@ -154,7 +156,8 @@ def _devices(spec: DomainSpec) -> ET.Element:
 
 def _disk(disk: DiskSpec) -> ET.Element:
     element = ET.Element("disk", type="file", device="disk")
-    ET.SubElement(element, "driver", name="qemu", type=disk.format, cache="none", discard="unmap")
+    driver = {"name": "qemu", "type": disk.format, "cache": "none", "discard": "unmap"}
+    ET.SubElement(element, "driver", driver, error_policy="enospace", rerror_policy="report")
     ET.SubElement(element, "source", file=str(disk.path))
     ET.SubElement(element, "target", dev=disk.device, bus=disk.bus)
     _text(element, "serial", disk.serial)

@@ -13,7 +13,7 @@ from pathlib import Path
 import libvirt
 
 from agent.core.errors import DriverError
-from agent.core.specs import Acceleration, DiskSpec, DomainInfo, DomainSpec, DomainState, HostCapacity
+from agent.core.specs import Acceleration, DiskSpec, DomainInfo, DomainSpec, DomainState, GuestCounters, HostCapacity
 from agent.drivers import qemu_user
 from agent.drivers.hypervisor import blocks, console, guest_agent, host, hotplug, screen
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
@@ -22,6 +22,7 @@ from agent.drivers.hypervisor.events import Watcher
 from agent.drivers.hypervisor.pool import ConnectionPool, close_quietly, connect
 from agent.drivers.hypervisor.serial import SerialConsole
 from agent.drivers.hypervisor.states import domain_state
+from agent.drivers.hypervisor.statistics import Statistics
 
 # Kept in a live domain's metadata from its first resume on: tells a guest on its way up from one paused later.
 METADATA_URI = "urn:ecs:domain"
@@ -62,6 +63,7 @@ class LibvirtDriver:
         self._qemu_user = qemu_user_name
         self._pool = ConnectionPool(uri)
         self._probe = AccelerationProbe(acceleration, state_dir, probe_kernel, qemu_user_name)
+        self._statistics = Statistics()
         self._watchers: list[Watcher] = []
         self._lock = threading.Lock()
 
@@ -233,6 +235,10 @@ class LibvirtDriver:
                 if domain.name().startswith(self._own):
                     found[domain.name()] = _info(domain, values["state.state"], values["state.reason"])
         return found
+
+    def counters(self) -> dict[str, GuestCounters]:
+        with self._pool.connection("read what guests do") as connection:
+            return self._statistics.read(connection, self._own)
 
     def on_change(self, callback: Callable[[str | None], None]) -> None:
         def ours(name: str | None) -> None:

@@ -111,10 +111,7 @@ class LocalStorage:
         durable.sync(self.layer_path(layer_id))
 
     def allocated_bytes(self, layer_id: str) -> int:
-        try:
-            return self.layer_path(layer_id).stat().st_blocks * _STAT_BLOCK
-        except FileNotFoundError:
-            return 0
+        return _allocated(self.layer_path(layer_id))
 
     # ------------------------------------------------------------------------------ images
 
@@ -145,6 +142,9 @@ class LocalStorage:
         """Durable; no-op if there is no such image. The caller knows that no overlay needs it any more."""
         _remove(self.image_path(image_id))
 
+    def image_allocated_bytes(self, image_id: str) -> int:
+        return _allocated(self.image_path(image_id))
+
     # ------------------------------------------------------------------------------ both
 
     def virtual_size_bytes(self, path: Path) -> int:
@@ -167,6 +167,13 @@ def _file_name(resource_id: str) -> str:
 
 def _names(directory: Path) -> set[str]:
     return {path.name.removesuffix(_SUFFIX) for path in directory.glob(f"[!.]*{_SUFFIX}")}
+
+
+def _allocated(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * _STAT_BLOCK
+    except FileNotFoundError:
+        return 0
 
 
 def _remove(path: Path) -> None:

@@ -1,6 +1,26 @@
 """Every kind of job. Importing this package registers them all."""
 
-from agent.jobs.kinds import disk, disk_content, image, instance, instance_password, network
+from agent.jobs.kinds import (
+    disk,
+    disk_content,
+    image,
+    instance,
+    instance_password,
+    instance_resume,
+    network,
+    system_disk,
+)
 from agent.jobs.layers import collect, take
 
-__all__ = ["collect", "disk", "disk_content", "image", "instance", "instance_password", "network", "take"]
+__all__ = [
+    "collect",
+    "disk",
+    "disk_content",
+    "image",
+    "instance",
+    "instance_password",
+    "instance_resume",
+    "network",
+    "system_disk",
+    "take",
+]

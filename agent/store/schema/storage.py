@@ -119,14 +119,20 @@ class Snapshot(Base):
 
 
 class DiskSample(Base):
-    """What a disk did in the `period` seconds from `start` on (SPEC D11): counts and bytes."""
+    """What a disk did in the `period` seconds from `start` on (SPEC D11): requests, bytes, and their microseconds.
+
+    `seconds`: how long it was watched. Rates are per these, for a period may be known in part only.
+    """
 
     __tablename__ = "disk_samples"
     disk_id: Mapped[str] = mapped_column(primary_key=True)
     period: Mapped[int] = mapped_column(primary_key=True)
     start: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    seconds: Mapped[int]
     reads: Mapped[int]
     writes: Mapped[int]
     bytes_read: Mapped[int]
     bytes_written: Mapped[int]
-    __table_args__ = (Index("ix_disk_samples_age", "period", "start"),)
+    read_us: Mapped[int]
+    write_us: Mapped[int]
+    __table_args__ = (Index("ix_disk_samples_age", "period", "start"), {"sqlite_with_rowid": False})

@@ -177,6 +177,7 @@ def test_a_host_name_that_means_a_new_instance_forgets_the_old_key(peer: Peer, e
     known = home / "known_hosts"
     peer.answers |= {
         "DescribeInstances": recorded.instances(recorded.instance(recorded.WEB, "web")),
+        "DescribeDisks": recorded.system_disk(),
         "OpenTunnel": error(403, "IncorrectInstanceStatus", "it must be Running"),
     }
     ecsctl("instance", "dial", "--ssh-host", "web.ecs", status=1)

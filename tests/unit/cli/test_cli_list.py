@@ -167,7 +167,13 @@ def test_host_show(peer: Peer, ecsctl, golden) -> None:
             "Uplink": "none",
             "Cpu": {"Total": 2, "Allocated": 3},
             "Memory": {"TotalMiB": 24000, "AvailableMiB": 20000, "AllocatedMiB": 2048},
-            "Disk": {"TotalBytes": 100 << 30, "AvailableBytes": 50 << 30},
+            "Disk": {
+                "TotalBytes": 100 << 30,
+                "AvailableBytes": 50 << 30,
+                "ReservedBytes": 5 << 30,
+                "PromisedBytes": 140 << 30,
+            },
+            "Problems": {"Problem": ["libvirtd does not run", "no space"]},
             "Instances": {"Total": 3, "Running": 2},
         }
     }

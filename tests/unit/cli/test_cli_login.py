@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from tests.support import cli_answers as recorded
-from tests.support.cli_peer import Peer, TunnelHandler
+from tests.support.cli_peer import FORBIDDEN, Peer, TunnelHandler
 
 
 def to_port(port: int) -> TunnelHandler:
@@ -45,6 +45,7 @@ def guest(peer: Peer, setting, sshd: int) -> Peer:
     peer.tunnel = to_port(sshd)
     peer.answers |= {
         "DescribeInstances": recorded.instances(recorded.instance(recorded.WEB, "web")),
+        "DescribeDisks": recorded.system_disk(),
         "OpenTunnel": {"Path": "/tunnel/good", "ExpiresInSeconds": 30},
     }
     keys = setting.home / ".ecsctl" / "keys"
@@ -80,6 +81,30 @@ def test_a_guest_with_another_key_is_refused_and_a_new_instance_is_not(guest: Pe
     assert "Host key verification failed" in ecsctl(*login, status=255).stderr
     guest.answers["DescribeInstances"] = recorded.instances(recorded.instance(recorded.TWIN, "web"))
     ecsctl(*login)
+
+
+def test_a_new_system_disk_has_new_keys_and_nothing_else_has(guest: Peer, setting, ecsctl) -> None:
+    """SPEC D8: whoever replaced it, and whichever ecsctl is used."""
+    login = ("instance", "ssh", "-l", getpass.getuser(), "web", "true")
+    ecsctl(*login)
+    known = setting.home / ".ecsctl" / "known_hosts"
+    other = (setting.directory / "authorized").read_text()
+    known.write_text(f"{recorded.WEB} {other}")
+    ecsctl(*login, status=255)
+    guest.answers["DescribeDisks"] = recorded.system_disk("d-bbbbbbbbbbbbbbbbbbbb")
+    ecsctl(*login)
+    known.write_text(f"{recorded.WEB} {other}")
+    ecsctl(*login, status=255)
+    guest.answers["DescribeDisks"] = FORBIDDEN  # who may not see disks gets no benefit of a doubt
+    ecsctl(*login, status=255)
+
+
+def test_keys_that_an_older_ecsctl_has_kept_still_count(guest: Peer, setting, ecsctl) -> None:
+    login = ("instance", "ssh", "-l", getpass.getuser(), "web", "true")
+    ecsctl("instance", "ls")
+    known = setting.home / ".ecsctl" / "known_hosts"
+    known.write_text(f"{recorded.WEB} {(setting.directory / 'authorized').read_text()}")
+    assert "Host key verification failed" in ecsctl(*login, status=255).stderr
 
 
 def test_files_go_both_ways(guest: Peer, setting, ecsctl) -> None:

@@ -165,17 +165,17 @@ def test_one_is_shown_and_changed(cloud: Peer, ecsctl, golden) -> None:
 def test_automatic_ones_of_a_day_share_their_name(cloud: Peer, ecsctl) -> None:
     twins = [snapshot(one, "auto2.0_20261123_x") for one in (FIRST, SECOND)]
     cloud.answers["DescribeSnapshots"] = listing("Snapshots.Snapshot", twins)
-    said = ecsctl("snapshot", "rm", "auto2.0_20261123_x", status=1).stderr
+    said = ecsctl("snapshot", "delete", "auto2.0_20261123_x", status=1).stderr
     assert f"names 2 snapshots, use an id: {FIRST} (2026-11-23T07:35:12Z), {SECOND}" in said
 
 
 def test_snapshots_are_deleted(cloud: Peer, ecsctl) -> None:
-    ecsctl("snapshot", "rm", "before", "later", FIRST)
+    ecsctl("snapshot", "delete", "before", "later", FIRST)
     assert cloud.actions().count("DeleteSnapshot") == 2
-    ecsctl("snapshot", "rm", "before", "--force")
+    ecsctl("snapshot", "delete", "before", "--force")
     assert sent(cloud, "DeleteSnapshot") == {"SnapshotId": FIRST, "Force": "true"}
     cloud.answers["DeleteSnapshot"] = error(403, "SnapshotCreatedDisk", "It has been used.")
-    assert "--force deletes it nevertheless" in ecsctl("snapshot", "rm", "before", status=1).stderr
+    assert "--force deletes it nevertheless" in ecsctl("snapshot", "delete", "before", status=1).stderr
 
 
 @pytest.mark.parametrize(("noun", "name"), [("snapshot", "before"), ("snapshot-policy", "nightly")])
@@ -184,7 +184,7 @@ def test_deleting_is_confirmed_on_a_terminal(
     cloud: Peer, setting, noun: str, name: str, answer: bytes, status: int
 ) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "ecsctl", noun, "rm", name]
+    command = [sys.executable, "-m", "ecsctl", noun, "delete", name]
     process = subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, env=setting.environ)
     os.write(ours, answer)
     said = process.communicate(timeout=60)[1].decode()
@@ -261,9 +261,9 @@ def test_policies_are_changed_applied_and_deleted(cloud: Peer, ecsctl) -> None:
     assert sent(cloud, "ApplyAutoSnapshotPolicy")["diskIds"] == json.dumps([DISK, DATA])
     ecsctl("snapshot-policy", "cancel", "data")
     assert sent(cloud, "CancelAutoSnapshotPolicy") == {"diskIds": json.dumps([DATA])}
-    ecsctl("snapshot-policy", "rm", "nightly")
+    ecsctl("snapshot-policy", "delete", "nightly")
     assert sent(cloud, "DeleteAutoSnapshotPolicy") == {"autoSnapshotPolicyId": POLICY}
-    ecsctl("snapshot-policy", "rm", "absent", status=3)
+    ecsctl("snapshot-policy", "delete", "absent", status=3)
 
 
 def test_tags_of_both(cloud: Peer, ecsctl) -> None:

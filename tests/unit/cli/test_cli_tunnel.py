@@ -22,6 +22,7 @@ MEGABYTES = os.urandom(1 << 20) * 8
 def guest(peer: Peer) -> Peer:
     peer.answers |= {
         "DescribeInstances": recorded.instances(recorded.instance(recorded.WEB, "web")),
+        "DescribeDisks": recorded.system_disk(),
         "OpenTunnel": {"Path": "/tunnel/good", "ExpiresInSeconds": 30},
     }
     return peer

@@ -6,6 +6,8 @@ import datetime as dt
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.core import schedule
 from agent.core.schedule import Schedule
@@ -123,6 +125,35 @@ def test_a_year_has_each_hour_of_each_day_but_those_leapt_over() -> None:
 def test_what_is_due(considered: str, now: str, honoured: str | None) -> None:
     found = schedule.due(plan([13]), utc(considered), utc(now))
     assert found == (utc(honoured) if honoured else None)
+
+
+ZONES = ("Europe/Berlin", "America/New_York", "America/St_Johns", "Australia/Lord_Howe", "Asia/Tokyo", "Asia/Kathmandu")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES),
+    hours=st.sets(st.integers(0, 23), min_size=1, max_size=6),
+    weekdays=st.sets(st.integers(1, 7), min_size=1),
+    begin=st.datetimes(dt.datetime(2026, 1, 1), dt.datetime(2027, 1, 1)),
+    steps=st.lists(st.integers(1, 590), min_size=200, max_size=400),
+)
+def test_however_often_the_clock_is_looked_at_each_hour_is_honoured_once(
+    zone: str, hours: set[int], weekdays: set[int], begin: dt.datetime, steps: list[int]
+) -> None:
+    wanted = Schedule(frozenset(hours), frozenset(weekdays), schedule.time_zone(zone))
+    start = now = considered = begin.replace(tzinfo=dt.UTC)
+    honoured = []
+    for seconds in steps:
+        now += dt.timedelta(seconds=seconds)
+        if found := schedule.due(wanted, considered, now):
+            honoured.append(found)
+            considered = found
+    expected = list(itertools.takewhile(lambda moment: moment <= now, schedule.beginnings(wanted, start)))
+    assert honoured == expected
+    for moment in honoured:
+        wall = moment.astimezone(wanted.zone)
+        assert (wall.minute, wall.hour in hours, wall.isoweekday() in weekdays) == (0, True, True)
 
 
 def test_two_beginnings_are_never_as_near_as_the_grace() -> None:

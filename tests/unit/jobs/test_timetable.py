@@ -46,6 +46,11 @@ def test_hindrances(
         assert found.passes == passes
 
 
+@pytest.mark.parametrize(("second", "seconds"), [(0, 20), (39, 20), (41, 19.01), (59, 1.01)])
+def test_the_clock_is_looked_at_when_hours_begin(second: int, seconds: float) -> None:
+    assert timetable.pause(dt.datetime(2026, 11, 24, 4, 59, second, tzinfo=dt.UTC)) == pytest.approx(seconds)
+
+
 def test_a_clock_is_trusted_after_a_while() -> None:
     clock = Steadiness()
     times = [n * 5.0 for n in range(int(STEADY_SECONDS / 5) + 1)]

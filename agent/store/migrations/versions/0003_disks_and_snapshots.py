@@ -107,11 +107,15 @@ def _add_samples() -> None:
         sa.Column("disk_id", sa.String(), nullable=False),
         sa.Column("period", sa.Integer(), nullable=False),
         sa.Column("start", sa.DateTime(), nullable=False),
+        sa.Column("seconds", sa.Integer(), nullable=False),
         sa.Column("reads", sa.Integer(), nullable=False),
         sa.Column("writes", sa.Integer(), nullable=False),
         sa.Column("bytes_read", sa.Integer(), nullable=False),
         sa.Column("bytes_written", sa.Integer(), nullable=False),
+        sa.Column("read_us", sa.Integer(), nullable=False),
+        sa.Column("write_us", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("disk_id", "period", "start"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_disk_samples_age", "disk_samples", ["period", "start"])
 

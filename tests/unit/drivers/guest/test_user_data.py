@@ -56,9 +56,9 @@ PLAIN = (
     ("user_data", "expected"),
     [
         *((one, [("text/plain", None, one)]) for one in PLAIN),
-        (gzip.compress(CONFIG), [("text/plain", None, CONFIG)]),
+        (gzip.compress(CONFIG, mtime=0), [("text/plain", None, CONFIG)]),
         (message(), MULTIPART),
-        (gzip.compress(message()), MULTIPART),
+        (gzip.compress(message(), mtime=0), MULTIPART),
         (b"From nobody Mon Nov 23\n" + message(), MULTIPART),
         (message().rstrip().rpartition(b"\n--")[0], MULTIPART),
         (SINGLE, [("text/cloud-config", None, b"#cloud-config\n{}\n")]),
@@ -78,13 +78,13 @@ def test_configuration_of_every_form(user_data: bytes, expected: list[Part]) -> 
     [
         SCRIPT.encode(),
         b"#!/bin/sh\nprintf 'MIME-Version: 1.0\\n\\n' | sendmail\n",
-        gzip.compress(SCRIPT.encode()),
+        gzip.compress(SCRIPT.encode(), mtime=0),
         b"#cloud-boothook\n#!/bin/sh\n",
         b"#part-handler\n",
         b'{"ignition": {"version": "3.4.0"}}',
         b"\x1f\x8b damaged",
-        gzip.compress(CONFIG)[:-4],
-        gzip.compress(CONFIG + b"#" * MAX_DECOMPRESSED_BYTES),
+        gzip.compress(CONFIG, mtime=0)[:-4],
+        gzip.compress(CONFIG + b"#" * MAX_DECOMPRESSED_BYTES, mtime=0),
         b"\xff\x00\xfe",
     ],
 )
