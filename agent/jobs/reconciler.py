@@ -23,7 +23,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import DomainInfo, DomainState
 from agent.jobs import journal, reconcile_disks, translate
 from agent.jobs.kinds.network import sync_filter, sync_router
-from agent.jobs.layers import collect, live, merge
+from agent.jobs.layers import collect, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 30.0
 KEEP_JOBS_DAYS = 30
+# Jobs after which it is settled whether an instance runs.
+FATES = tuple(f"instance.{what}" for what in ("create", "run", "start", "stop", "reboot", "settle", "release"))
 KEEP_TOKENS_DAYS = 1
 
 # How a domain that stopped by itself came to stop, by libvirt's reason.
@@ -139,8 +141,7 @@ class Reconciler:
     def _has_a_fate(session: Session, instance_id: str) -> bool:
         """Whether an unfinished job starts, stops or releases it. A start waits behind the other ones."""
         unfinished = select(Job.sequence).where(Job.resource_id == instance_id, Job.state.in_(journal.UNFINISHED))
-        others = Job.kind.in_(("instance.password", live.THAW))
-        return session.scalar(unfinished.where(~others).limit(1)) is not None
+        return session.scalar(unfinished.where(Job.kind.in_(FATES)).limit(1)) is not None
 
     def _stop_merges(self) -> None:
         try:
