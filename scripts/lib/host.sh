@@ -41,6 +41,8 @@ ensure_libvirt() {
             remember "$1" "virtlogd $(cat /run/virtlogd.pid)"
         fi
         if ! libvirt_answers >>"$log" 2>&1; then
+            # QEMU inherits it, and has a file open for each snapshot of each disk: 17 disks with 64 of them.
+            ulimit -n 8192 2>>"$log" || true
             logged "starting libvirtd" without_descriptors libvirtd -d
             remember "$1" "libvirtd $(cat /run/libvirtd.pid)"
         fi
