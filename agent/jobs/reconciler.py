@@ -226,7 +226,7 @@ class Reconciler:
         return self._drivers.hypervisor.attached_disks(name) if ours else None
 
     def _compare(self, session: Session, instance: Instance, info: DomainInfo | None, serials: set[str] | None) -> None:
-        if journal.busy(session, instance.id):
+        if self._has_a_fate(session, instance.id):
             return
         off = info is None or info.state is DomainState.SHUT_OFF
         if off and instance.status != states.STOPPED:

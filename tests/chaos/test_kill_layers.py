@@ -141,6 +141,7 @@ def test_qemu_dies_while_snapshots_are_taken_and_deleted(guest: Guest, libvirtd:
         agent.call("DeleteSnapshot", SnapshotId=taken[1][0])
         guest.take()
         os.kill(libvirtd.qemu_pid(f"{agent.prefix}-{guest.instance}"), signal.SIGKILL)
+        client.close()  # its guest cannot tell it any more
         writer.join()
     agent.wait_status(guest.instance, "Stopped")
     agent.wait_jobs()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.claims import claim
-from tests.support.farm import Farm, farm, units
+from tests.support.disk_io import units
+from tests.support.farm import Farm, farm
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.waiting import wait_for
 

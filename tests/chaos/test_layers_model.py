@@ -25,7 +25,8 @@ from hypothesis.stateful import (
 
 from agent.jobs.layers import merge
 from tests.support.claims import claim
-from tests.support.farm import UNIT, Farm, farm, units
+from tests.support.disk_io import UNIT, units
+from tests.support.farm import Farm, farm
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(7200)]

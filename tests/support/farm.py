@@ -6,7 +6,6 @@ Domains are never resumed: what a guest would write comes through QEMU's own `qe
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -38,16 +37,12 @@ from agent.jobs.runner import JobRunner
 from agent.store.schema import Account, Disk, Instance, Job, Layer, Snapshot
 from agent.store.store import Store
 from tests.support.crashing import Crash, Crashing, Fuse
+from tests.support.disk_io import UNIT, header, judge, qemu_io, reads
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.waiting import wait_for
 
 ACCOUNT = "1000000000000001"
-UNIT = 64 * 1024  # what is written at a time
 MEMORY_MIB = 16
-
-
-class WriteFailed(Exception):
-    """The disk took no write, or lost what it had."""
 
 
 class Farm:
@@ -285,7 +280,7 @@ class Farm:
 
     def read_disk(self, disk_id: str, units: dict[int, int]) -> None:
         """Raises WriteFailed unless each unit is full of its byte."""
-        self._io(disk_id, _reads(units))
+        self._io(disk_id, reads(units))
 
     def _io(self, disk_id: str, commands: list[str]) -> None:
         with self.store.read() as session:
@@ -293,7 +288,7 @@ class Farm:
         if self.is_running(instance_id):
             assert instance_id
             answers = "".join(self._monitor(instance_id, disk_id, command) for command in commands)
-            _judge(answers, disk_id)
+            judge(answers, disk_id)
         else:
             self._offline(disk_id, commands)
 
@@ -304,7 +299,7 @@ class Farm:
         with self.runner.turns.claim([of]):
             with self.store.read() as session:
                 path = self.storage.layer_path(session.get_one(Disk, disk_id).layer_id)
-            _qemu_io(path, commands)
+            qemu_io(path, commands)
 
     def _monitor(self, instance_id: str, disk_id: str, command: str) -> str:
         connection = libvirt.open(self.config.libvirt_uri)
@@ -332,7 +327,7 @@ class Farm:
         with self.runner.turns.reading(layer.tree):
             layer_id = self.snapshot(snapshot_id).layer_id
             assert layer_id
-            _qemu_io(self.storage.layer_path(layer_id), _reads(units), "-U", "-r")
+            qemu_io(self.storage.layer_path(layer_id), reads(units), "-U", "-r")
 
     # ------------------------------------------------------------------------ what there is
 
@@ -391,31 +386,6 @@ class Farm:
         return self.runner._context(Job(id="", resource_id=resource_id, data={}, step_started_at=self.clock.now()))
 
 
-def header(path: Path) -> dict[str, object]:
-    answer = subprocess.check_output(["qemu-img", "info", "-U", "-f", "qcow2", "--output=json", str(path)])
-    return cast(dict[str, object], json.loads(answer))
-
-
-def _reads(units: dict[int, int]) -> list[str]:
-    return [f"read -P {pattern} {unit * UNIT} {UNIT}" for unit, pattern in sorted(units.items())]
-
-
-def _qemu_io(path: Path, commands: list[str], *options: str) -> None:
-    arguments = [word for command in commands for word in ("-c", command)]
-    cache = [] if "-r" in options else ["-t", "none"]
-    command = ["qemu-io", *options, *cache, "-d", "unmap", "-f", "qcow2", *arguments, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    _judge(done.stdout + done.stderr, path.name)
-    if done.returncode:
-        raise WriteFailed(f"{path.name}: {done.stderr}")
-
-
-def _judge(answer: str, what: str) -> None:
-    bad = [line for line in answer.splitlines() if re.search(r"failed|rror|annot|out of range", line)]
-    if bad:
-        raise WriteFailed(f"{what}: {bad[0]}")
-
-
 def _disk(disk_id: str, layer_id: str, instance_id: str | None, size_gib: int, now: object) -> Disk:
     return Disk(
         id=disk_id,
@@ -453,8 +423,3 @@ def farm(directory: Path, libvirt_uri: str, prefix: str) -> Iterator[Farm]:
         yield made
     finally:
         made.close()
-
-
-def units(filled: dict[int, int], among: int) -> dict[int, int]:
-    """Every unit below `among`: the given bytes, zero elsewhere."""
-    return {unit: filled.get(unit, 0) for unit in range(among)}

@@ -8,7 +8,8 @@ import pytest
 
 from agent.jobs.layers import merge
 from tests.support.claims import claim
-from tests.support.farm import Farm, farm, units
+from tests.support.disk_io import units
+from tests.support.farm import Farm, farm
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(120)]

@@ -21,7 +21,7 @@ What holds at every moment, also after a crash
   f means what it always did: so it may be interrupted, repeated, or go on in another way, at any time.
 - A disk goes over to a new layer in the store first, then in the running guest (`live`): the new layer is empty, so
   whoever starts the guest in between starts it from the right content.
-- Nothing refers to f before all of c is in it and on the disk; c's file is there until nothing refers to c.
+- The store refers to f only when all of c is in it and on the disk; c's file is there until nothing refers to c.
 - Whoever opens or changes files of a tree has its turn (`turns`), and reads the store after having it: merging, which
   may take long, gives way.
 

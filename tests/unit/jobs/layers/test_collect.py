@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from agent.jobs.layers import merge
 from agent.store.schema import Disk, Layer
-from tests.support.farm import Farm, header, units
+from tests.support.disk_io import header, units
+from tests.support.farm import Farm
 
 
 def _history(layers: Farm, disk: str, count: int) -> list[str]:
