@@ -56,10 +56,9 @@ class Guest:
         return snapshot
 
     def change(self, mib: int, first_mib: int) -> None:
-        """Write somewhere behind the writer's blocks."""
-        run(
-            self.client, f"dd if=/dev/zero of={self.device} bs=1M count={mib} seek={first_mib} oflag=direct 2>/dev/null"
-        )
+        """Write somewhere behind the writer's blocks; not zeros, which copies leave out."""
+        there = f"of={self.device} bs=1M count={mib} seek={first_mib} iflag=fullblock oflag=direct"
+        run(self.client, f"yes | dd {there} 2>/dev/null")
 
     def allocated(self) -> int:
         """What the disk and its snapshots take of the host's disk."""
@@ -121,7 +120,7 @@ def test_space_returns(guest: Guest, report: Report) -> None:
 
 def _delete(guest: Guest, snapshot: str) -> None:
     guest.agent.call("DeleteSnapshot", SnapshotId=snapshot)
-    guest.agent.wait_jobs()
+    guest.agent.wait_collected()
 
 
 def test_what_a_long_chain_costs(guest: Guest, report: Report, tmp_path: Path) -> None:

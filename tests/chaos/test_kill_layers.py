@@ -75,7 +75,7 @@ class Guest:
     def delete(self, *snapshots: str) -> None:
         for snapshot in snapshots:
             self.agent.call("DeleteSnapshot", SnapshotId=snapshot)
-        self.agent.wait_jobs()
+        self.agent.wait_collected()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_next_agent_finishes_what_a_killed_one_began(guest: Guest, kind: str
         victim.died()
     crash_at.unlink()
     victim.start()
-    victim.wait_jobs()
+    victim.wait_collected()
     kept = victim.call("DescribeSnapshots", DiskId=guest.disk)["Snapshots"]["Snapshot"][0]["SnapshotId"]
     between = guest.taken(kept)
     with login(victim, guest.instance, password=PASSWORD) as client:

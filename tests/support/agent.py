@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,16 @@ class AgentProcess:
             return all(job["Status"] in ("Succeeded", "Failed") for job in jobs)
 
         wait_for("all jobs' end", idle, seconds)
+
+    def wait_collected(self) -> None:
+        """Wait until the jobs that are nobody's have ended, too: the collection of layers."""
+
+        def idle() -> bool:
+            with contextlib.closing(sqlite3.connect(f"file:{self.root}/data/ecs.db?mode=ro", uri=True)) as database:
+                query = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed')"
+                return bool(database.execute(query).fetchone()[0] == 0)
+
+        wait_for("the end of collections", idle, every=0.02)
 
     def ensure_tiny_image(self) -> None:
         self.ensure_image("tiny_x64")
