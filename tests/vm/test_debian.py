@@ -101,9 +101,30 @@ def _use_a_disk(agent: AgentProcess, instance_id: str, client: paramiko.SSHClien
     disks.settled(agent, disk_id)
     run(client, f"resize2fs {path} 2>&1")
     assert int(run(client, "df --output=size -BG /srv/d | tail -1").strip().rstrip("G")) == 21
+    _take_a_snapshot(agent, instance_id, disk_id, client)
     run(client, "umount /srv/d")
     disks.detach(agent, disk_id, instance_id)
     agent.call("DeleteDisk", DiskId=disk_id)
+
+
+def _take_a_snapshot(agent: AgentProcess, instance_id: str, disk_id: str, client: paramiko.SSHClient) -> None:
+    """The guest agent freezes the file systems (SPEC S2): even what was only in the guest's memory is in the snapshot,
+    and needs no journal to be read."""
+    run(client, "echo unsynced >/srv/d/late")
+    snapshot_id = agent.call("CreateSnapshot", DiskId=disk_id)["SnapshotId"]
+    agent.wait_jobs()
+    [found] = agent.call("DescribeSnapshots", SnapshotIds=json.dumps([snapshot_id]))["Snapshots"]["Snapshot"]
+    assert (found["Status"], found["Consistency"]) == ("accomplished", "filesystem")
+    run(client, "echo thawed >/srv/d/after && sync")
+    copy = disks.create(agent, SnapshotId=snapshot_id, Size=21)
+    disks.attach(agent, copy, instance_id)
+    path = f"/dev/disk/by-id/virtio-{copy.removeprefix('d-')}"
+    run(client, f"udevadm settle && mkdir /srv/c && mount -o ro,noload {path} /srv/c")
+    assert run(client, "cat /srv/c/late; ls /srv/c").split() == ["unsynced", "late", "lost+found", "x"]
+    run(client, "umount /srv/c")
+    disks.detach(agent, copy, instance_id)
+    agent.call("DeleteDisk", DiskId=copy)
+    agent.call("DeleteSnapshot", SnapshotId=snapshot_id)
 
 
 def _set_a_password_at_once(agent: AgentProcess, instance_id: str, client: paramiko.SSHClient) -> None:
