@@ -9,7 +9,8 @@ import pytest
 from agent.core.errors import DriverError
 from agent.drivers import durable, qemu_user
 from agent.drivers.storage.local import LocalStorage
-from tests.support.small_disk import small_disk
+from tests.support.disk_io import qemu_io
+from tests.support.small_disk import fill, small_disk, small_disk_for_guests
 
 DISK = "d-bp1000000000000000aa"
 GIB = 1 << 30
@@ -169,3 +170,24 @@ def test_an_image_that_is_none(storage: LocalStorage, tmp_path: Path) -> None:
 def test_capacity(storage: LocalStorage) -> None:
     total, available = storage.capacity_bytes()
     assert 0 < available <= total
+
+
+def test_a_merge_that_finds_the_disk_full_loses_nothing_and_can_be_done_again(tmp_path: Path) -> None:
+    mib = 1 << 20
+    with small_disk_for_guests(tmp_path / "small", 64) as disk:
+        disk.chmod(0o711)
+        storage = LocalStorage(disk / "data")
+        below = storage.create_layer("below", 1, None)
+        qemu_io(below, [f"write -P 1 0 {4 * mib}"])
+        above = storage.create_layer("above", 1, below)
+        qemu_io(above, [f"write -P 2 {2 * mib} {16 * mib}"])
+        content = [f"read -P 1 0 {2 * mib}", f"read -P 2 {2 * mib} {16 * mib}"]
+        filler = fill(disk, 6 * mib)
+        with pytest.raises(DriverError, match=r"\Acannot merge above into below: .*No space left"):
+            storage.merge_layer("above", "below", lambda: False)
+        qemu_io(above, content, "-r")
+        filler.unlink()
+        assert storage.merge_layer("above", "below", lambda: False)
+        for path in (above, below):
+            qemu_io(path, content, "-r")
+            subprocess.run(["qemu-img", "check", "-q", path], check=True)
