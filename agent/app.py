@@ -114,6 +114,7 @@ class Agent:
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
             pages=self.page_access,
             problems=self._problems,
+            stalled=lambda instance_id: self.reconciler.stalled.reason(instance_id),
             hash_password=hash_password,
         )
 

@@ -89,7 +89,7 @@ def describe_instance_diagnosis(call: Call, p: InstanceParams) -> dict[str, Any]
     events = sorted(found.events, key=lambda event: event.at)
     return {
         "Status": instance.status,
-        "Reason": instance.status_reason,
+        "Reason": console.status_reason(caller(call), instance),
         "ConsoleTail": found.console.decode(errors="replace"),
         "NetworkEvents": {"NetworkEvent": [{"Time": _time(e.at), "What": e.what} for e in events]},
         "Jobs": {"Job": [_job(job) for job in found.jobs]},

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agent.api.caller import caller
 from agent.api.common import ecs_tags
 from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
-from agent.services import tag
+from agent.services import console, tag
 from agent.services.metadata_options import HOP_LIMIT
 from agent.store.schema import Instance
 
@@ -99,7 +100,10 @@ def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dic
 
 def attribute(call: Call, instance: Instance) -> dict[str, Any]:
     """The answer of DescribeInstanceAttribute."""
-    return common(call, instance) | {"IoOptimized": "optimized", "StatusReason": instance.status_reason}
+    return common(call, instance) | {
+        "IoOptimized": "optimized",
+        "StatusReason": console.status_reason(caller(call), instance),
+    }
 
 
 def _metadata_options(instance: Instance) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Guests that wait for room on the host: QEMU pauses one when its write finds the disk full, and nothing is lost.
 
-They are told of, and resumed by themselves once there is room. What the set says holds also while the database, which
-may be on the same disk, cannot be written.
+They are told of, and resumed by themselves once there is room. Who waits is kept in memory: the database may be on the
+same disk and cannot be written then.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class Stalled:
         """Of an instance whose domain is active and that no job works on."""
         if info.state is DomainState.PAUSED and info.reason == "io error":
             self.guests.add(instance.id)
-            instance.status_reason = REASON
             if self._is_room():
                 journal.enqueue(session, RESUME, instance.id, now, account_id=instance.account_id)
             return
         self.guests.discard(instance.id)
-        if instance.status_reason == REASON:
-            instance.status_reason = ""
+
+    def reason(self, instance_id: str) -> str:
+        """Why a guest waits; empty: it does not."""
+        return REASON if instance_id in self.guests else ""
 
     def keep(self, ids: set[str]) -> None:
         """Forget those that are off or gone."""

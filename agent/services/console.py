@@ -65,15 +65,21 @@ def diagnose(caller: Caller, instance: Instance) -> Diagnosis:
     events = [event for i in instance.interfaces for event in network.port_history(i.tap)]
     recent = select(Job).where(Job.resource_id == instance.id).order_by(Job.sequence.desc()).limit(5)
     jobs = list(caller.session.scalars(recent))
-    return Diagnosis(console, events, jobs, _advice(instance, console, events, jobs))
+    return Diagnosis(console, events, jobs, _advice(caller, instance, console, events, jobs))
 
 
-def _advice(instance: Instance, console: bytes, events: list[PortEvent], jobs: list[Job]) -> str:
+def status_reason(caller: Caller, instance: Instance) -> str:
+    """Why the instance is as it is; empty: there is nothing to say."""
+    return caller.services.stalled(instance.id) or instance.status_reason
+
+
+def _advice(caller: Caller, instance: Instance, console: bytes, events: list[PortEvent], jobs: list[Job]) -> str:
+    reason = status_reason(caller, instance)
     if instance.status != states.RUNNING:
-        why = instance.status_reason or (jobs[0].message if jobs else "")
+        why = reason or (jobs[0].message if jobs else "")
         return f"The instance is {instance.status}{f': {why}' if why else ''}."
-    if instance.status_reason:
-        return f"The instance is Running, {instance.status_reason}."
+    if reason:
+        return f"The instance is Running, {reason}."
     if not console.strip():
         return "The guest has written nothing to its serial console: it has not booted, or does not use ttyS0."
     leased = any(event.what.startswith("DHCPACK") for event in events)

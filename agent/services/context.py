@@ -65,6 +65,7 @@ class Services:
     consoles: SerialConsoles
     pages: Pages
     problems: Callable[[], list[str]]  # what is not right on this host, one line each
+    stalled: Callable[[str], str]  # why the guest of an instance waits, though it runs; empty: it does not
     hash_password: Callable[[str], str]  # to a SHA-512 crypt hash, the only form in which passwords are kept
 
 

@@ -170,6 +170,7 @@ class Cloud:
             consoles=SerialConsoles(hypervisor, self.clock),
             pages=PagesStandIn(),
             problems=list,
+            stalled=lambda instance_id: "",
             hash_password=lambda password: "$6$stand-in",
         )
         with self.store.write() as session:

@@ -14,6 +14,7 @@ from agent.policy import trust
 from tests.support.agent import RAM, AgentProcess
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login, run
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -29,11 +30,20 @@ def take_the_seed_away(libvirtd: PrivateLibvirt, domain_name: str) -> None:
         for name in ("source", "alias", "address", "backingStore"):
             for element in drive.findall(name):
                 drive.remove(element)
-        domain.updateDeviceFlags(
-            ET.tostring(drive, encoding="unicode"),
-            libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE,
-        )
+        description = ET.tostring(drive, encoding="unicode")
+        wait_for("the drive's opening", lambda: _ejected(domain, description), every=0.2)
         domain.reset()
+
+
+def _ejected(domain: libvirt.virDomain, description: str) -> bool:
+    """A guest that is just looking at the drive may close its tray again before the medium is out."""
+    try:
+        domain.updateDeviceFlags(description, libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
+    except libvirt.libvirtError as error:
+        if "is not open" in str(error):
+            return False
+        raise
+    return True
 
 
 def test_debian_boots_from_the_metadata_alone(agent: AgentProcess, libvirtd: PrivateLibvirt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -33,7 +34,7 @@ def compare(cloud: Cloud, watched: Stalled, instance_id: str, info: DomainInfo) 
         instance = session.get_one(Instance, instance_id)
         watched.compare(session, instance, info, START)
         assert instance.status == "Running"
-        return instance.status_reason
+        return watched.reason(instance_id)
 
 
 def test_it_waits_for_room(cloud: Cloud, storage: StorageStandIn, instance_id: str) -> None:
@@ -65,14 +66,18 @@ def test_who_is_paused_for_another_reason_is_left_alone(
     assert (watched.guests, cloud.jobs(stalled.RESUME)) == (set(), [])
 
 
-def test_other_reasons_stay_and_those_that_are_off_are_forgotten(
-    cloud: Cloud, storage: StorageStandIn, instance_id: str
-) -> None:
+def test_those_that_are_off_are_forgotten(cloud: Cloud, storage: StorageStandIn, instance_id: str) -> None:
     watched = Stalled(cast(Storage, storage))
-    with cloud.store.write() as session:
-        session.get_one(Instance, instance_id).status_reason = "it could not be stopped"
-    running = DomainInfo("ecs-i-1", DomainState.RUNNING, "running")
-    assert compare(cloud, watched, instance_id, running) == "it could not be stopped"
     compare(cloud, watched, instance_id, PAUSED)
     watched.keep({"i-other"})
-    assert watched.guests == set()
+    assert watched.reason(instance_id) == ""
+
+
+def test_who_waits_is_told_without_the_database(cloud: Cloud, storage: StorageStandIn, instance_id: str) -> None:
+    watched = Stalled(cast(Storage, storage))
+    storage.available = 0
+    compare(cloud, watched, instance_id, PAUSED)
+    with cloud.store.read() as session:
+        assert session.get_one(Instance, instance_id).status_reason == ""
+    cloud.services = replace(cloud.services, stalled=watched.reason)
+    assert cloud.call("DescribeInstanceAttribute", {"InstanceId": instance_id})["StatusReason"] == REASON
