@@ -33,6 +33,17 @@ def wait_options(default_timeout: int) -> Decorator:
     return decorate
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is lost. Raises CliError when the answer is no, and UsageFault where nobody can be asked:
+    a script has to say --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageFault(f"there is no terminal to ask at: {question} If so, add --yes")
+    if not click.confirm(question, err=True):
+        raise CliError("nothing was done")
+
+
 def parse_tags(texts: Sequence[str]) -> dict[str, str | None]:
     """`KEY=VALUE` or `KEY` each; UsageFault for one without a key."""
     tags: dict[str, str | None] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from ecsctl.cli import App, command
 from ecsctl.client import Json
-from ecsctl.commands.common import wait_options
+from ecsctl.commands.common import confirm, wait_options
 from ecsctl.commands.disk import VIEW
 from ecsctl.commands.disk_attach import by_id
 from ecsctl.completion import names
@@ -93,7 +92,6 @@ def _advice(disk: Json) -> str:
 def delete(app: App, disks: tuple[str, ...], yes: bool) -> None:
     """Delete disks that are attached to nothing, for good. Snapshots taken by hand stay."""
     ids = find_ids(app.client, DISK, disks)
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Delete {', '.join(disks)} with all data?", abort=True, err=True)
+    confirm(f"Delete {', '.join(disks)} with all data?", yes=yes)
     for disk_id in ids:
         app.client.call("DeleteDisk", DiskId=disk_id)

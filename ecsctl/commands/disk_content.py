@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from ecsctl import known_hosts
 from ecsctl.cli import App, command
 from ecsctl.client import Client, Json
-from ecsctl.commands.common import wait_options
+from ecsctl.commands.common import confirm, wait_options
 from ecsctl.commands.instance_input import password_of, password_options
 from ecsctl.completion import names
 from ecsctl.disk_waiting import describe_disk, wait_disk
@@ -43,8 +42,7 @@ def reinit(
     """
     disk = _describe(app.client, name)
     password = password_of(given)
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Initialise {name} again? All data on it is lost.", abort=True, err=True)
+    confirm(f"Initialise {name} again? All data on it is lost.", yes=yes)
     parameters = {"Password": password or None, "KeyPairName": key_pair, "AutoStartInstance": start or None}
     answer = _replace(app.client, "ReInitDisk", disk, **parameters)
     if disk.get("Type") == "system":
@@ -62,8 +60,7 @@ def rollback(app: App, name: str, snapshot: str, start: bool, yes: bool, wait: b
     """Roll a disk back to one of its own snapshots. Its instance must be stopped, if it has one."""
     disk = _describe(app.client, name)
     snapshot_id = find_id(app.client, SNAPSHOT, snapshot, DiskId=disk["DiskId"])
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Roll {name} back to {snapshot}? What was written since is lost.", abort=True, err=True)
+    confirm(f"Roll {name} back to {snapshot}? What was written since is lost.", yes=yes)
     answer = _replace(app.client, "ResetDisk", disk, SnapshotId=snapshot_id, AutoStartInstance=start or None)
     _finish(app.client, disk, "rollback", answer, timeout if wait else 0, start)
 

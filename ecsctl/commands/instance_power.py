@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from ecsctl.cli import App, command
 from ecsctl.client import Client
-from ecsctl.commands.common import wait_options
+from ecsctl.commands.common import confirm, wait_options
 from ecsctl.completion import names
 from ecsctl.errors import ApiError
 from ecsctl.known_hosts import forget
@@ -55,8 +54,7 @@ def reboot(app: App, instances: tuple[str, ...], force: bool, wait: bool, timeou
 @wait_options(_TIMEOUT)
 def release(app: App, instances: tuple[str, ...], force: bool, yes: bool, wait: bool, timeout: float) -> None:
     """Delete instances for good, with their addresses and the disks marked so."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Release {', '.join(instances)} with system disk and data?", abort=True, err=True)
+    confirm(f"Release {', '.join(instances)} with system disk and data?", yes=yes)
     for instance_id in _operate(app.client, "Delete", instances, released, timeout if wait else 0, Force=force or None):
         forget(instance_id)
 

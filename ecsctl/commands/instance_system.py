@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ import click
 from ecsctl import known_hosts
 from ecsctl.cli import App, command
 from ecsctl.client import OWN, Client, Json, client_token, unwrap
-from ecsctl.commands.common import wait_options
+from ecsctl.commands.common import confirm, wait_options
 from ecsctl.commands.instance_change import report_pending
 from ecsctl.commands.instance_input import password_of, password_options
 from ecsctl.completion import names, values
@@ -67,9 +66,8 @@ def replace_system_disk(app: App, name: str, image: str, yes: bool, wait: bool, 
     instance = _described(client, name)
     old, image_id = _system_disk(client, instance["InstanceId"]), find_image(client, image)
     _warn_of_full_disk(client, old)
-    if not yes and sys.stdin.isatty():
-        text = f"Replace the system disk of {name}? Everything on it and its automatic snapshots are lost."
-        click.confirm(text, abort=True, err=True)
+    text = f"Replace the system disk of {name}? Everything on it and its automatic snapshots are lost."
+    confirm(text, yes=yes)
     wanted = {
         "InstanceId": instance["InstanceId"],
         "ImageId": image_id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ import click
 from ecsctl import storage_usage
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import Client, Json, client_token, unwrap
-from ecsctl.commands.common import parse_tags, tag_filter, tag_values, wait_options
+from ecsctl.commands.common import confirm, parse_tags, tag_filter, tag_values, wait_options
 from ecsctl.commands.instance_list import tags
 from ecsctl.completion import names
 from ecsctl.errors import ApiError, CliError, NotFound, UsageFault
@@ -181,14 +180,13 @@ def set_(app: App, name: str, new_name: str | None, description: str | None) -> 
 def delete(app: App, snapshots: tuple[str, ...], force: bool, yes: bool) -> None:
     """Delete snapshots for good. Other snapshots and the disks stay whole."""
     ids = find_ids(app.client, SNAPSHOT, snapshots)
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Delete {', '.join(snapshots)} for good?", abort=True, err=True)
+    confirm(f"Delete {', '.join(snapshots)} for good?", yes=yes)
     for snapshot_id in ids:
         try:
             app.client.call("DeleteSnapshot", SnapshotId=snapshot_id, Force=force or None)
         except ApiError as error:
             if error.code == "SnapshotCreatedDisk":
-                error.advice = "--force deletes it nevertheless"
+                error.advice = "that is --force"
             raise
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +12,7 @@ import click
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import Client, Json, client_token
 from ecsctl.commands import snapshot_policy_input as given_as
-from ecsctl.commands.common import Decorator, tag_values
+from ecsctl.commands.common import Decorator, confirm, tag_values
 from ecsctl.commands.instance_list import tags
 from ecsctl.completion import names
 from ecsctl.errors import NotFound, UsageFault
@@ -166,8 +165,7 @@ def set_(app: App, name: str, new_name: str | None, **given: Any) -> None:
 def delete(app: App, policies: tuple[str, ...], yes: bool) -> None:
     """Delete policies. Their disks have none then; snapshots stay until their days are over."""
     ids = find_ids(app.client, SNAPSHOT_POLICY, policies)
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"Delete {', '.join(policies)}, so that nothing is taken any more?", abort=True, err=True)
+    confirm(f"Delete {', '.join(policies)}, so that nothing is taken any more?", yes=yes)
     for policy_id in ids:
         app.client.regional("DeleteAutoSnapshotPolicy", autoSnapshotPolicyId=policy_id)
 

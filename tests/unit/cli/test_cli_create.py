@@ -277,10 +277,10 @@ def test_release(peer: Peer, ecsctl) -> None:
         "DescribeJobs": recorded.jobs(recorded.job("Running")),
         "DeleteInstance": {},
     }
-    assert ecsctl("instance", "release", recorded.WEB, "--force").stdout == ""
+    assert ecsctl("instance", "release", recorded.WEB, "--force", "--yes").stdout == ""
     assert peer.parameters("DeleteInstance") == {"InstanceId": recorded.WEB, "Force": "true"}
     peer.answers["DeleteInstance"] = error(403, "IncorrectInstanceStatus", "it must be Stopped")
-    assert "--force" in ecsctl("instance", "release", recorded.WEB, status=1).stderr
+    assert "--force" in ecsctl("instance", "release", recorded.WEB, "--yes", status=1).stderr
 
 
 def test_reboot_waits_for_the_job(peer: Peer, ecsctl) -> None:

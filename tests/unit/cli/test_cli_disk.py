@@ -174,7 +174,7 @@ def test_grow_says_what_is_left_to_do(disks: Disks, peer: Peer, ecsctl: Any) -> 
 
 
 def test_delete(disks: Disks, peer: Peer, ecsctl: Any) -> None:
-    ecsctl("disk", "delete", "data", "root")
+    ecsctl("disk", "delete", "--yes", "data", "root")
     assert [given["DiskId"] for action, given in peer.calls if action == "DeleteDisk"] == [DATA, SYSTEM]
 
 
@@ -182,23 +182,23 @@ def test_reinit_of_a_system_disk_forgets_its_host_keys(disks: Disks, peer: Peer,
     kept = setting.home / ".ecsctl"
     kept.mkdir()
     (kept / "known_hosts").write_text(f"{recorded.WEB} ssh-ed25519 OLD\nother ssh-ed25519 KEPT\n")
-    ecsctl("disk", "reinit", "root", "--password-stdin", "--no-wait", stdin="Passw0rd!x\n")
+    ecsctl("disk", "reinit", "--yes", "root", "--password-stdin", "--no-wait", stdin="Passw0rd!x\n")
     assert sent(peer, "ReInitDisk") == {"DiskId": SYSTEM, "Password": "Passw0rd!x"}
     assert (kept / "known_hosts").read_text() == "other ssh-ed25519 KEPT\n"
     disks.found[DATA].update(ATTACHED)
-    ecsctl("disk", "reinit", "data", "--start")
+    ecsctl("disk", "reinit", "--yes", "data", "--start")
     assert sent(peer, "ReInitDisk") == {"DiskId": DATA, "AutoStartInstance": "true"}
 
 
 def test_a_running_instance_is_to_be_stopped_first(disks: Disks, peer: Peer, ecsctl: Any) -> None:
     peer.answers["ReInitDisk"] = error(403, "IncorrectInstanceStatus", "it must be Stopped.")
-    said = ecsctl("disk", "reinit", "root", "--key-pair", "main", status=1).stderr
+    said = ecsctl("disk", "reinit", "--yes", "root", "--key-pair", "main", status=1).stderr
     assert f"stop it first (`ecsctl instance stop {recorded.WEB}`)" in said
 
 
 def test_rollback(disks: Disks, peer: Peer, ecsctl: Any) -> None:
     disks.then = [{}, {"Status": "ReIniting"}, {"Status": "Available"}]
-    ecsctl("disk", "rollback", "data", "monday")
+    ecsctl("disk", "rollback", "--yes", "data", "monday")
     assert sent(peer, "ResetDisk") == {"DiskId": DATA, "SnapshotId": SNAPSHOT}
     assert peer.parameters("DescribeSnapshots")["DiskId"] == DATA
     assert disks.then == []

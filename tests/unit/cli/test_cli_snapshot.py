@@ -165,21 +165,21 @@ def test_one_is_shown_and_changed(cloud: Peer, ecsctl, golden) -> None:
 def test_automatic_ones_of_a_day_share_their_name(cloud: Peer, ecsctl) -> None:
     twins = [snapshot(one, "auto2.0_20261123_x") for one in (FIRST, SECOND)]
     cloud.answers["DescribeSnapshots"] = listing("Snapshots.Snapshot", twins)
-    said = ecsctl("snapshot", "delete", "auto2.0_20261123_x", status=1).stderr
+    said = ecsctl("snapshot", "delete", "--yes", "auto2.0_20261123_x", status=1).stderr
     assert f"names 2 snapshots, use an id: {FIRST} (2026-11-23T07:35:12Z), {SECOND}" in said
 
 
 def test_snapshots_are_deleted(cloud: Peer, ecsctl) -> None:
-    ecsctl("snapshot", "delete", "before", "later", FIRST)
+    ecsctl("snapshot", "delete", "--yes", "before", "later", FIRST)
     assert cloud.actions().count("DeleteSnapshot") == 2
-    ecsctl("snapshot", "delete", "before", "--force")
+    ecsctl("snapshot", "delete", "--yes", "before", "--force")
     assert sent(cloud, "DeleteSnapshot") == {"SnapshotId": FIRST, "Force": "true"}
     cloud.answers["DeleteSnapshot"] = error(403, "SnapshotCreatedDisk", "It has been used.")
-    assert "--force deletes it nevertheless" in ecsctl("snapshot", "delete", "before", status=1).stderr
+    assert "that is --force" in ecsctl("snapshot", "delete", "--yes", "before", status=1).stderr
 
 
 @pytest.mark.parametrize(("noun", "name"), [("snapshot", "before"), ("snapshot-policy", "nightly")])
-@pytest.mark.parametrize(("answer", "status"), [(b"n\n", 130), (b"y\n", 0)])
+@pytest.mark.parametrize(("answer", "status"), [(b"n\n", 1), (b"y\n", 0)])
 def test_deleting_is_confirmed_on_a_terminal(
     cloud: Peer, setting, noun: str, name: str, answer: bytes, status: int
 ) -> None:
@@ -193,6 +193,15 @@ def test_deleting_is_confirmed_on_a_terminal(
     assert process.returncode == status
     assert f"Delete {name}" in said
     assert any(action.startswith("Delete") for action in cloud.actions()) == (status == 0)
+
+
+@pytest.mark.parametrize("noun", ["snapshot", "snapshot-policy"])
+def test_without_a_terminal_somebody_has_to_say_yes(cloud: Peer, ecsctl, noun: str) -> None:
+    name = "before" if noun == "snapshot" else "nightly"
+    said = ecsctl(noun, "delete", name, status=2).stderr
+    assert f"Delete {name}" in said
+    assert "add --yes" in said
+    assert not any(action.startswith("Delete") for action in cloud.actions())
 
 
 # ------------------------------------------------------------------------------ policies
@@ -261,9 +270,9 @@ def test_policies_are_changed_applied_and_deleted(cloud: Peer, ecsctl) -> None:
     assert sent(cloud, "ApplyAutoSnapshotPolicy")["diskIds"] == json.dumps([DISK, DATA])
     ecsctl("snapshot-policy", "cancel", "data")
     assert sent(cloud, "CancelAutoSnapshotPolicy") == {"diskIds": json.dumps([DATA])}
-    ecsctl("snapshot-policy", "delete", "nightly")
+    ecsctl("snapshot-policy", "delete", "--yes", "nightly")
     assert sent(cloud, "DeleteAutoSnapshotPolicy") == {"autoSnapshotPolicyId": POLICY}
-    ecsctl("snapshot-policy", "delete", "absent", status=3)
+    ecsctl("snapshot-policy", "delete", "--yes", "absent", status=3)
 
 
 def test_tags_of_both(cloud: Peer, ecsctl) -> None:

@@ -57,7 +57,7 @@ def test_replace_waits_and_prints_the_new_disk(stopped: Peer, ecsctl, setting) -
     home.mkdir(mode=0o700)
     (home / "known_hosts").write_text(f"{recorded.WEB} ssh-ed25519 A\nweb.ecs ssh-ed25519 A\nother ssh-ed25519 B\n")
     (home / "known_hosts.owners.json").write_text(json.dumps({"web.ecs": recorded.WEB, "db.ecs": recorded.DATABASE}))
-    done = ecsctl("instance", "replace-system-disk", "web", "--image", "debian_12_x64", "--size", "30")
+    done = ecsctl("instance", "replace-system-disk", "web", "--yes", "--image", "debian_12_x64", "--size", "30")
     assert done.stdout == f"{NEW}\n"
     assert sent(stopped, "ReplaceSystemDisk") == {
         "InstanceId": recorded.WEB,
@@ -73,7 +73,7 @@ def test_replace_waits_and_prints_the_new_disk(stopped: Peer, ecsctl, setting) -
 
 
 def test_replace_sends_the_login_asked_for(stopped: Peer, ecsctl) -> None:
-    replace = ("instance", "replace-system-disk", "web", "--no-wait", "--image")
+    replace = ("instance", "replace-system-disk", "web", "--yes", "--no-wait", "--image")
     ecsctl(*replace, "debian_12_x64", "--password-stdin", stdin="Secret-123\n")
     assert sent(stopped, "ReplaceSystemDisk")["Password"] == "Secret-123"
     assert "KeyPairName" not in sent(stopped, "ReplaceSystemDisk")
@@ -88,14 +88,14 @@ def test_replace_sends_the_login_asked_for(stopped: Peer, ecsctl) -> None:
 
 def test_replace_warns_of_a_disk_that_was_written_full(stopped: Peer, ecsctl) -> None:
     stopped.answers["DescribeStorageUsage"] = usage(20 * GIB - GIB // 2)
-    replace = ("instance", "replace-system-disk", "web", "--image", "debian_12_x64")
+    replace = ("instance", "replace-system-disk", "web", "--yes", "--image", "debian_12_x64")
     assert f"less than 1 GiB of the old system disk {OLD} was never written" in ecsctl(*replace).stderr
     stopped.answers["DescribeStorageUsage"] = FORBIDDEN
     assert "Warning" not in ecsctl(*replace).stderr
 
 
 def test_replace_refuses_and_fails_with_a_reason(stopped: Peer, ecsctl) -> None:
-    replace = ("instance", "replace-system-disk", "web", "--image", "debian_12_x64")
+    replace = ("instance", "replace-system-disk", "web", "--yes", "--image", "debian_12_x64")
     ecsctl("instance", "replace-system-disk", "absent", "--image", "debian_12_x64", status=3)
     ecsctl("instance", "replace-system-disk", "web", status=2)
     failed = recorded.job("Failed", Message="no space left", ResourceId=recorded.WEB)
