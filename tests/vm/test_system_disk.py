@@ -63,7 +63,7 @@ def test_another_type_and_another_system(agent: AgentProcess, tmp_path: Path) ->
     _ecsctl(agent, tmp_path, "instance", "set-type", instance_id, "ecs.s2.small")
     password = tmp_path / "password"
     password.write_text(OTHER)
-    replace = ("instance", "replace-system-disk", instance_id, "--image", "tiny_x64", "--size", "2")
+    replace = ("instance", "replace-system-disk", instance_id, "--yes", "--image", "tiny_x64", "--size", "2")
     new_id = _ecsctl(agent, tmp_path, *replace, "--password-file", str(password)).strip()
     new = _system_disk(agent, instance_id)
     assert (new["DiskId"], new["Size"], new["Status"]) == (new_id, 2, "In_use")
