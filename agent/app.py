@@ -37,6 +37,7 @@ from agent.drivers.guest.password import hash_password
 from agent.drivers.guest.seed import SeedBuilder
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.image.catalogue import Catalogue
+from agent.drivers.image.converter import SandboxedConverter
 from agent.drivers.network.driver import NetworkDriver
 from agent.drivers.network.resolvers import guest_resolvers
 from agent.drivers.storage.local import LocalStorage
@@ -221,6 +222,7 @@ def drivers_of(config: Config) -> Drivers:
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
+        converter=SandboxedConverter(),
     )
 
 

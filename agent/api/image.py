@@ -98,7 +98,7 @@ def _shown(call: Call, images: Sequence[Image]) -> list[dict[str, Any]]:
     used = set(call.session.scalars(_used(call)))
 
     def shown(image: Image) -> dict[str, Any]:
-        usable = image.status == service.AVAILABLE and image.file is not None
+        usable = image.status == service.AVAILABLE and image.system is not None
         return {
             "ImageId": image.id,
             "ImageName": image.name,

@@ -15,6 +15,10 @@ class DriverError(Exception):
         self.transient = transient
 
 
+class BadImage(DriverError):
+    """A disk image that is not what it must be, is damaged, or would do harm. One line for whoever brought it."""
+
+
 class ApiError(Exception):
     """An error with a public code and HTTP status."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from agent.core.specs import (
     FilterSpec,
     GuestCounters,
     HostCapacity,
+    ImageInfo,
     PortEvent,
     PortSpec,
     Recipe,
@@ -269,6 +270,45 @@ class Network(Protocol):
 
     def close(self) -> None:
         """End threads and sockets; what they made stays as it is."""
+
+
+class Converter(Protocol):
+    """Disk images in foreign formats, handled by qemu-img where it can harm nothing (DESIGN section 4).
+
+    Sources are open descriptors, read from their beginning; nothing is opened by a name that a caller gave. BadImage is
+    raised for what is wrong with the content, DriverError for what is wrong here.
+    """
+
+    def probe(self, source: int, declared: str = "") -> ImageInfo:
+        """What the file is. `declared`: the format somebody says it has, one of IMAGE_FORMATS; a file without any
+        header is raw. Raises BadImage when it is another one, refers to other files, is damaged, or absurdly large."""
+
+    def convert(
+        self,
+        source: int,
+        info: ImageInfo,
+        target: Path,
+        target_format: str,
+        *,
+        size_bytes: int | None = None,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Write the disk in `source` to `target` in another of IMAGE_FORMATS (vmdk: stream-optimised). It is whole,
+        durable and 0600 root's when this returns, or not there at all, and refers to no other file.
+        `size_bytes`: the disk's size in the target, if it is to be larger. `report` gets percent. Once `cancelled`
+        (asked now and then) is true it ends with InterruptedError."""
+
+    def export(
+        self,
+        chain: Sequence[Path],
+        target: Path,
+        target_format: str,
+        *,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """The same from our own files: a layer and all that it is an overlay on, the uppermost first."""
 
 
 class Builder(Protocol):

@@ -225,6 +225,19 @@ class PortEvent:
 # ---------------------------------------------------------------------------------- images
 
 
+IMAGE_FORMATS = ("raw", "vhd", "vhdx", "vmdk", "vdi", "qcow", "qcow2", "qed")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a file of a stranger is, found out without trusting it. `format` is one of IMAGE_FORMATS."""
+
+    format: str
+    variant: str  # vhd: fixed | dynamic; vmdk: sparse | stream-optimised | flat; else empty
+    virtual_bytes: int
+    file_bytes: int
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says."""

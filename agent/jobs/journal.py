@@ -13,7 +13,7 @@ from agent.jobs.model import KINDS
 from agent.store.schema import Job
 
 UNFINISHED = ("pending", "running", "undoing")
-ENDED = ("succeeded", "failed")
+ENDED = ("succeeded", "failed", "cancelled")
 
 
 def enqueue(
@@ -70,6 +70,18 @@ def works_on(session: Session, resource_id: str) -> bool:
     """Whether an unfinished job is about this resource, whatever its lock is."""
     found = select(Job.sequence).where(Job.resource_id == resource_id, Job.state.in_(UNFINISHED)).limit(1)
     return session.scalar(found) is not None
+
+
+def cancel(session: Session, job: Job) -> bool:
+    """Ask for an unfinished job to end, leaving nothing of what it was to make; whether that can still be done.
+
+    It ends as `cancelled` unless it came past its point of no return before it noticed. Wake the runner afterwards.
+    """
+    kind = KINDS[job.kind]
+    if job.state not in ("pending", "running") or job.step > kind.cancellable_until:
+        return False
+    job.cancelling = True
+    return True
 
 
 def give_up_waiting(session: Session, resource_id: str, why: str, now: dt.datetime) -> None:

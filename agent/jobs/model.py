@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
-from agent.core.protocols import Builder, Hypervisor, Network, Seeds, Storage
+from agent.core.protocols import Builder, Converter, Hypervisor, Network, Seeds, Storage
 from agent.jobs.layers.turns import Turns
+from agent.jobs.open_files import OpenFiles
 from agent.store.schema import Job
 from agent.store.store import Store
 
@@ -34,6 +36,10 @@ class NotYet(Exception):
         self.message = message
 
 
+class Cancelled(Exception):
+    """Raised by a step that noticed that its job is being cancelled; what was done is undone."""
+
+
 @dataclass(frozen=True)
 class Drivers:
     hypervisor: Hypervisor
@@ -41,6 +47,7 @@ class Drivers:
     network: Network
     seeds: Seeds
     builder: Builder
+    converter: Converter
 
 
 class Locks:
@@ -71,6 +78,12 @@ class Context:
     step_started_at: dt.datetime
     report: Callable[[int, str], None]  # progress in percent and a line, shown to whoever waits
     unseal: Callable[[bytes], str]  # opens the store's sealed secrets
+    open_files: OpenFiles = field(default_factory=OpenFiles)  # that callers handed over
+
+    def cancelled(self) -> bool:
+        """Whether somebody asked for this job to end. A step that takes long asks now and then; it raises Cancelled."""
+        with self.store.read() as session:
+            return bool(session.scalar(select(Job.cancelling).where(Job.id == self.job_id)))
 
     def waited(self) -> float:
         """Seconds since this step was begun first, restarts of the agent included."""
@@ -88,13 +101,17 @@ class Step:
 class Kind:
     """`patience`: seconds a step may fail transiently before the job is given up; None: for ever.
 
-    `failed` is called in the transaction that ends the job in failure, after everything was undone.
+    `failed` is called in the transaction that ends the job in failure, or cancelled, after everything was undone.
+    Until the step number `cancellable_until` (-1: never) was done it may be cancelled: the runner looks before each
+    step, long steps ask `context.cancelled()`. `task`: what the public API calls the job as a task; empty: it is none.
     """
 
     name: str
     steps: tuple[Step, ...]
     patience: float | None = 120
     failed: Callable[[Session, Job, dt.datetime], None] = field(default=lambda session, job, now: None)
+    cancellable_until: int = -1
+    task: str = ""
 
 
 KINDS: dict[str, Kind] = {}

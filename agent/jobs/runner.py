@@ -23,7 +23,8 @@ from agent.core.clock import Clock
 from agent.core.errors import DriverError
 from agent.jobs.journal import UNFINISHED
 from agent.jobs.layers.turns import Turns
-from agent.jobs.model import KINDS, Context, Drivers, Finish, Locks, NotYet
+from agent.jobs.model import KINDS, Cancelled, Context, Drivers, Finish, Locks, NotYet
+from agent.jobs.open_files import OpenFiles
 from agent.store.schema import Job
 from agent.store.store import Store
 
@@ -33,6 +34,7 @@ WORKERS = 8
 STOP_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 15.0
+CANCELLED = "cancelled on request"
 
 StepHook = Callable[[str, str, str], None]  # kind, step, and `before`, `after`, `before undo` or `after undo`
 
@@ -57,7 +59,7 @@ class JobRunner:
         self._config, self._store, self._drivers, self._clock = config, store, drivers, clock
         self.unseal = unseal
         self._step_hook = step_hook
-        self.locks, self.turns = Locks(), Turns()
+        self.locks, self.turns, self.open_files = Locks(), Turns(), OpenFiles()
         self._changed = threading.Condition()
         self._woken = True
         self._stopping = False
@@ -214,6 +216,9 @@ class JobRunner:
             self._update(job, state="succeeded", progress=100, finished_at=self._clock.now())
             return None
         step = kind.steps[job.step]
+        if job.cancelling and job.step <= kind.cancellable_until:
+            self._cancel(job)
+            return None
         if job.step_started_at is None or job.state == "pending":
             job.step_started_at = self._clock.now()
             self._update(job, state="running", step_started_at=job.step_started_at)
@@ -226,10 +231,17 @@ class JobRunner:
             if wait.message != job.message or context.data != job.data:
                 self._update(job, message=wait.message, data=context.data)
             return wait.seconds
+        except Cancelled:
+            self._cancel(job)
+            return None
         except Exception as error:
             return self._step_failed(job, step.name, context, error)
         self._step_done(job, context, finish)
         return None
+
+    def _cancel(self, job: Job) -> None:
+        log.info("job %s (%s %s) is being cancelled", job.id, job.kind, job.resource_id)
+        self._update(job, state="undoing", cancelling=True, message=CANCELLED, failures=0)
 
     def _step_done(self, job: Job, context: Context, finish: Finish | None) -> None:
         def also(session: Session) -> None:
@@ -281,8 +293,10 @@ class JobRunner:
             self._update(job, step=job.step - 1, failures=0)
             return None
         now = self._clock.now()
-        self._update(job, also=lambda session: kind.failed(session, job, now), state="failed", finished_at=now)
-        log.error("job %s (%s %s) failed: %s", job.id, job.kind, job.resource_id, job.message)
+        state = "cancelled" if job.cancelling and job.message == CANCELLED else "failed"
+        self._update(job, also=lambda session: kind.failed(session, job, now), state=state, finished_at=now)
+        level = logging.INFO if state == "cancelled" else logging.ERROR
+        log.log(level, "job %s (%s %s) %s: %s", job.id, job.kind, job.resource_id, state, job.message)
         return None
 
     def _context(self, job: Job) -> Context:
@@ -302,6 +316,7 @@ class JobRunner:
             step_started_at=job.step_started_at or self._clock.now(),
             report=report,
             unseal=self.unseal,
+            open_files=self.open_files,
         )
 
     def _update(self, job: Job, also: Finish | None = None, **values: object) -> None:

@@ -26,6 +26,7 @@ STATES = {
     "undoing": "Undoing",
     "succeeded": "Succeeded",
     "failed": "Failed",
+    "cancelled": "Cancelled",
 }
 
 

@@ -14,7 +14,7 @@ from agent.jobs import journal
 from agent.services import space, tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import Image, Job
+from agent.store.schema import Image, ImageDisk, Job
 
 AVAILABLE = "Available"
 CREATING = "Creating"
@@ -57,9 +57,15 @@ def get_usable(caller: Caller, image_id: str) -> Image:
             code="InvalidImageId.NotReady",
         )
     image = get_image(caller, image_id)
-    if image.file is None or image.status != AVAILABLE:
+    if image.system is None or image.status != AVAILABLE:
         raise ImageNotReady(f'The image "{image_id}" is {image.status}: it must be {AVAILABLE}.')
     return image
+
+
+def system_of(image: Image) -> ImageDisk:
+    """What its system disks are made of; `get_usable` has found that there is something."""
+    assert image.system is not None
+    return image.system
 
 
 def find_images(caller: Caller, wanted: ImageFilter) -> Select[Image]:
@@ -87,7 +93,7 @@ def catalogue(caller: Caller) -> list[tuple[Recipe, bool]]:
     """Every recipe, and whether its image can be used on this host, ordered by id."""
     usable = set(
         caller.session.scalars(
-            select(Image.id).where(Image.account_id.is_(None), Image.status == AVAILABLE, Image.file.is_not(None))
+            select(Image.id).where(Image.account_id.is_(None), Image.status == AVAILABLE, Image.disks.any())
         )
     )
     return [(recipe, image_id in usable) for image_id, recipe in sorted(caller.services.builder.recipes().items())]
@@ -109,12 +115,12 @@ def build_image(caller: Caller, image_id: str, *, force: bool = False) -> Job | 
     if running is not None:
         return running
     image = caller.session.get(Image, image_id)
-    if image is not None and image.status == AVAILABLE and image.file and not force:
+    if image is not None and image.status == AVAILABLE and image.system and not force:
         return None
     space.check(caller, 0, "build an image")  # nobody knows before what it will need
     now = caller.services.clock.now()
     image = _from_recipe(caller, recipe, image)
-    if image.file is None:
+    if image.system is None:
         image.status = CREATING
     caller.session.flush()
     file = f"{image_id}-{random_word(8)}"
@@ -132,7 +138,7 @@ def build_image(caller: Caller, image_id: str, *, force: bool = False) -> Job | 
 def _from_recipe(caller: Caller, recipe: Recipe, image: Image | None) -> Image:
     """The row of a public image, made or brought up to date."""
     if image is None:
-        image = Image(id=recipe.image_id, account_id=None, status=CREATING, file=None, size_gib=recipe.size_gib)
+        image = Image(id=recipe.image_id, account_id=None, status=CREATING, size_gib=recipe.size_gib)
         image.created_at = caller.services.clock.now()
         caller.session.add(image)
     image.name, image.description = recipe.image_id, recipe.description

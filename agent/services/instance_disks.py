@@ -10,6 +10,7 @@ from agent.core.errors import InvalidParameter
 from agent.core.ids import new_id
 from agent.jobs.layers import tree
 from agent.services import disk_plan
+from agent.services import image as images
 from agent.services.context import Caller
 from agent.services.disk_plan import Plan, Wanted
 from agent.store.schema import Disk, Image, Instance
@@ -93,7 +94,7 @@ def add(
 
 def _system(caller: Caller, instance: Instance, wanted: SystemDisk, image: Image, size_gib: int) -> Disk:
     now, disk_id = caller.services.clock.now(), new_id("disk")
-    layer = tree.new_root(caller.session, disk_id, size_gib, now, image.file)
+    layer = tree.from_image(caller.session, disk_id, size_gib, now, images.system_of(image))
     return Disk(
         id=disk_id,
         layer_id=layer.id,
@@ -108,7 +109,7 @@ def _system(caller: Caller, instance: Instance, wanted: SystemDisk, image: Image
         device=SYSTEM_DEVICE,
         status="Creating",
         image_id=image.id,
-        image_file=image.file,
+        image_file=layer.image_file,
         delete_with_instance=True,
         delete_auto_snapshot=True,
         created_at=now,

@@ -135,7 +135,7 @@ def _set_login(caller: Caller, instance: Instance, image: Image, request: Reques
 def _new_disk(caller: Caller, old: Disk, image: Image, size_gib: int) -> Disk:
     """It is the instance's when its file is there. A snapshot policy is not taken over (SPEC D8)."""
     now, disk_id = caller.services.clock.now(), new_id("disk")
-    layer = tree.new_root(caller.session, disk_id, size_gib, now, image.file)
+    layer = tree.from_image(caller.session, disk_id, size_gib, now, images.system_of(image))
     new = Disk(
         id=disk_id,
         layer_id=layer.id,
@@ -150,7 +150,7 @@ def _new_disk(caller: Caller, old: Disk, image: Image, size_gib: int) -> Disk:
         device=None,
         status=states.CREATING,
         image_id=image.id,
-        image_file=image.file,
+        image_file=layer.image_file,
         delete_with_instance=old.delete_with_instance,
         delete_auto_snapshot=old.delete_auto_snapshot,
         enable_auto_snapshot=old.enable_auto_snapshot,

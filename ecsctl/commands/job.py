@@ -31,7 +31,7 @@ VIEW = View(
     ),
     name=("JobId",),
 )
-_STATUSES = ["Pending", "Running", "Undoing", "Succeeded", "Failed"]
+_STATUSES = ["Pending", "Running", "Undoing", "Succeeded", "Failed", "Cancelled"]
 
 
 @command("ls")

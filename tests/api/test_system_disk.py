@@ -9,7 +9,7 @@ import pytest
 from agent.core.errors import ApiError
 from agent.core.ids import is_id
 from agent.jobs.model import KINDS
-from agent.store.schema import Disk, Image, Instance, Job, Layer
+from agent.store.schema import Disk, Image, ImageDisk, Instance, Job, Layer
 from tests.support.agent import flat
 from tests.support.cloud import START, Cloud
 
@@ -49,7 +49,7 @@ def image(cloud: Cloud, image_id: str, **values: object) -> str:
         "platform": "Others Linux",
         "architecture": "x86_64",
         "size_gib": 2,
-        "file": f"{image_id}-1",
+        "disks": [ImageDisk(device="/dev/xvda", kind="system", size_gib=2, file=f"{image_id}-1")],
         "created_at": START,
     }
     with cloud.store.write() as session:

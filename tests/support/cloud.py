@@ -28,7 +28,7 @@ from agent.services import account, default_network, policy, vswitch
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.serial import SerialConsoles
-from agent.store.schema import Account, Disk, Image, Instance, Job, NetworkInterface, SecurityGroup
+from agent.store.schema import Account, Disk, Image, ImageDisk, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from tests.support.edge import call_action
@@ -275,8 +275,8 @@ class Cloud:
                     platform="Others Linux",
                     architecture="x86_64",
                     size_gib=1,
-                    file=f"{image_id}-1",
                     created_at=START,
+                    disks=[ImageDisk(device="/dev/xvda", kind="system", size_gib=1, file=f"{image_id}-1")],
                 )
             )
 

@@ -8,7 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.jobs.model import Context, Finish, Kind, Step, register
-from agent.store.schema import Disk, Image, Job, Layer
+from agent.store.schema import Disk, Image, ImageDisk, Instance, Job, Layer
+
+SYSTEM_DEVICE = "/dev/xvda"
 
 
 def drop_unused_layer(context: Context, file: str | None) -> None:
@@ -16,10 +18,11 @@ def drop_unused_layer(context: Context, file: str | None) -> None:
     if not file:
         return
     with context.store.read() as session:
-        used = session.scalar(select(Image.id).where(Image.file == file).limit(1)) or session.scalar(
+        used = session.scalar(select(ImageDisk.image_id).where(ImageDisk.file == file).limit(1)) or session.scalar(
             select(Disk.id).where(Disk.image_file == file).limit(1)
         )
         used = used or session.scalar(select(Layer.id).where(Layer.image_file == file).limit(1))
+        used = used or session.scalar(select(Instance.id).where(Instance.iso_file == file).limit(1))
     if not used:
         context.drivers.storage.delete_image(file)
 
@@ -39,11 +42,21 @@ def _install(context: Context) -> Finish:
 
     def finish(session: Session) -> None:
         image = session.get_one(Image, context.resource_id)
-        context.data["old"] = image.file
-        image.file, image.size_gib, image.status = file, max(size_gib, image.size_gib), "Available"
+        context.data["old"] = image.system.file if image.system else None
+        image.size_gib, image.status = max(size_gib, image.size_gib), "Available"
+        put_system_file(session, image, file)
         image.created_at = context.clock.now()
 
     return finish
+
+
+def put_system_file(session: Session, image: Image, file: str) -> None:
+    """Let system disks of the image be made of `file` from now on; those there are keep theirs."""
+    if image.system is not None:
+        session.delete(image.system)
+        session.flush()
+        session.refresh(image)
+    image.disks.append(ImageDisk(device=SYSTEM_DEVICE, kind="system", size_gib=image.size_gib, file=file))
 
 
 def _drop_old(context: Context) -> None:
@@ -57,7 +70,7 @@ def _discard(context: Context) -> None:
 
 def _failed(session: Session, job: Job, now: dt.datetime) -> None:
     image = session.get_one(Image, job.resource_id)
-    image.status = "Available" if image.file else "CreateFailed"
+    image.status = "Available" if image.system else "CreateFailed"
 
 
 BUILD = register(

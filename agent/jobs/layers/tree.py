@@ -12,7 +12,7 @@ from agent.core import ids
 from agent.core.protocols import Storage
 from agent.jobs import journal
 from agent.store.queries import forget_tags
-from agent.store.schema import Disk, Job, Layer, Snapshot
+from agent.store.schema import Disk, ImageDisk, Job, Layer, Snapshot
 
 COLLECT = "layers.collect"
 TAKING = "taking"  # a layer that a disk is to write to when its snapshot is taken
@@ -22,6 +22,16 @@ def new_root(session: Session, disk_id: str, size_gib: int, now: dt.datetime, im
     """The first layer of a disk: empty, or an overlay on an image's file. Its file is made by `ensure_file`."""
     layer_id = new_id(disk_id)
     return _add(session, Layer(id=layer_id, tree=layer_id, parent_id=None, image_file=image_file), size_gib, now)
+
+
+def from_image(session: Session, disk_id: str, size_gib: int, now: dt.datetime, source: ImageDisk) -> Layer:
+    """The first layer of a disk that begins as a disk of an image. Its file is made by `ensure_file`."""
+    if source.snapshot is None:
+        file = source.file if source.format == "qcow2" else None
+        return new_root(session, disk_id, size_gib, now, file)
+    if source.snapshot.layer is None:
+        raise ValueError(f"the snapshot {source.snapshot_id} has not been taken")
+    return new_child(session, disk_id, size_gib, now, source.snapshot.layer)
 
 
 def new_child(

@@ -2,7 +2,8 @@
 
 from agent.store.schema.accounts import AccessKey, Account, ClientToken, Policy, PolicyAttachment, Quota, Role, Setting
 from agent.store.schema.base import Base, UtcDateTime
-from agent.store.schema.compute import Image, Instance, KeyPair, Tag
+from agent.store.schema.compute import Instance, KeyPair, Tag
+from agent.store.schema.images import Bucket, Image, ImageDisk, ImageShare, Upload
 from agent.store.schema.journal import Job
 from agent.store.schema.network import GroupMembership, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc, VSwitch
 from agent.store.schema.storage import AutoSnapshotPolicy, Disk, DiskSample, Layer, Snapshot
@@ -12,11 +13,14 @@ __all__ = [
     "Account",
     "AutoSnapshotPolicy",
     "Base",
+    "Bucket",
     "ClientToken",
     "Disk",
     "DiskSample",
     "GroupMembership",
     "Image",
+    "ImageDisk",
+    "ImageShare",
     "Instance",
     "Job",
     "KeyPair",
@@ -31,6 +35,7 @@ __all__ = [
     "Setting",
     "Snapshot",
     "Tag",
+    "Upload",
     "UtcDateTime",
     "VSwitch",
     "Vpc",

@@ -29,25 +29,6 @@ class KeyPair(Base):
     __table_args__ = (UniqueConstraint("account_id", "name"),)
 
 
-class Image(Base):
-    """`account_id` None: a public image. `status`: Creating | Available | UnAvailable | CreateFailed."""
-
-    __tablename__ = "images"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"), index=True)
-    name: Mapped[str]
-    description: Mapped[str] = mapped_column(default="")
-    status: Mapped[str]
-    os_type: Mapped[str]
-    os_name: Mapped[str]
-    platform: Mapped[str]
-    architecture: Mapped[str]
-    size_gib: Mapped[int]
-    virtio: Mapped[bool] = mapped_column(default=True)  # the guest has drivers for virtio disks and network
-    file: Mapped[str | None]  # storage's image id of the layer; one image may be built several times
-    created_at: Mapped[dt.datetime]
-
-
 class Instance(Base):
     """`power` is what should be (`on`/`off`); `status` is what callers are shown. `releasing`: invisible."""
 
@@ -72,6 +53,8 @@ class Instance(Base):
     user_data: Mapped[bytes] = mapped_column(default=b"")
     seeded_keys: Mapped[list[str]] = mapped_column(default=list)  # public keys since the last console start
     virtio: Mapped[bool] = mapped_column(default=True)  # of its image when the system disk was made
+    setup: Mapped[str] = mapped_column(default="seed", server_default="seed")  # of its image, likewise
+    iso_file: Mapped[str | None]  # storage's image id of the ISO in its drive
     ram_role_name: Mapped[str | None]
     metadata_enabled: Mapped[bool] = mapped_column(default=True)
     metadata_token_required: Mapped[bool] = mapped_column(default=False)  # hardened mode

@@ -107,6 +107,7 @@ class Lab:
             network=absent,
             seeds=absent,
             builder=absent,
+            converter=absent,
         )
         self.runner = JobRunner(cloud.services.config, cloud.store, drivers, SystemClock(), unseal=bytes.decode)
 

@@ -14,10 +14,11 @@ from agent.config import Config
 from agent.core.clock import SystemClock
 from agent.core.errors import DriverError
 from agent.jobs import journal
-from agent.jobs.model import KINDS, Context, Kind, NotYet, Step
+from agent.jobs.model import KINDS, Cancelled, Context, Kind, NotYet, Step
 from agent.jobs.runner import JobRunner
 from agent.store.schema import Account, Job
 from agent.store.store import Store
+from tests.support.waiting import wait_for
 
 LIMIT = 30.0
 
@@ -205,3 +206,45 @@ def test_hurry_ends_the_pause_of_a_waiting_job(world: World) -> None:
     while not world.runner.wait(job_id, 0.05):
         world.runner.hurry("r")
     assert calls.acquire(timeout=LIMIT)
+
+
+def cancel(world: World, job_id: str) -> bool:
+    with world.store.write() as session:
+        possible = journal.cancel(session, session.scalars(select(Job).where(Job.id == job_id)).one())
+    if world.runner:
+        world.runner.wake()
+    return possible
+
+
+def test_a_cancelled_job_undoes_what_it_did(world: World) -> None:
+    def wait(context: Context) -> None:
+        raise Cancelled if context.cancelled() else NotYet(0.01)
+
+    kind = world.kind(world.step("a"), Step("wait", wait), world.step("c"), cancellable_until=1)
+    world.start()
+    job_id = world.enqueue(kind)
+    wait_for("the first step", lambda: world.done == ["r:a"], every=0.01)
+    assert cancel(world, job_id)
+    assert world.finished(job_id).state == "cancelled"
+    assert world.done == ["r:a", "r:undo a"]
+
+
+def test_a_job_is_cancelled_before_it_begins_and_not_beyond_its_point_of_no_return(world: World) -> None:
+    early = world.enqueue(world.kind(world.step("a"), cancellable_until=0))
+    late = world.enqueue(world.kind(world.step("b")), "s")
+    assert (cancel(world, early), cancel(world, late)) == (True, False)
+    world.start()
+    assert (world.finished(early).state, world.finished(late).state) == ("cancelled", "succeeded")
+    assert world.done == ["r:undo a", "s:b"]
+    assert not cancel(world, late)
+
+
+def test_a_job_that_fails_while_it_is_cancelled_has_failed(world: World) -> None:
+    def fail(context: Context) -> None:
+        with world.store.write() as session:
+            assert journal.cancel(session, session.scalars(select(Job).where(Job.id == context.job_id)).one())
+        raise DriverError("no")
+
+    world.start()
+    job = world.finished(world.enqueue(world.kind(Step("fail", fail), cancellable_until=0)))
+    assert (job.state, job.message) == ("failed", "no")
