@@ -96,5 +96,6 @@ image = LazyGroup(
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
         "build": (__name__, "build", "Build a public image on the host."),
+        "convert": ("ecsctl.commands.image_convert", "convert", "Convert a disk image to another format."),
     },
 )
