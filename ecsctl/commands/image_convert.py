@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,19 +66,38 @@ def convert(
 
 @contextlib.contextmanager
 def _new_file(target: Path, *, replace: bool) -> Iterator[int]:
-    """A new file beside `target`, which takes its name when all went well and is gone otherwise."""
+    """A new file that becomes `target` when all went well, and is gone otherwise: also after a SIGKILL, on file systems
+    that have files without names."""
     if target.is_dir() or (target.exists() and not replace):
         raise CliError(f"{target} is there already" + ("" if target.is_dir() else ": --force replaces it"))
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with contextlib.ExitStack() as stack:
+            descriptor = _create(temporary)
+            stack.callback(os.close, descriptor)
+            stack.callback(temporary.unlink, missing_ok=True)
+            yield descriptor
+            if not temporary.exists():
+                _name(descriptor, temporary)
+            temporary.rename(target)
     except OSError as error:
         raise CliError(f"cannot write {target}: {error.strerror}") from None
+
+
+def _create(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC
     try:
-        yield descriptor
-        temporary.rename(target)
+        return os.open(path.parent, flags | os.O_TMPFILE, 0o666)
     except OSError as error:
-        raise CliError(f"cannot write {target}: {error.strerror}") from None
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _name(descriptor: int, path: Path) -> None:
+    """Give a file without a name one: linkat(2) of what the kernel shows of our open files."""
+    own = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(str(descriptor), path, src_dir_fd=own, follow_symlinks=True)
     finally:
-        os.close(descriptor)
-        temporary.unlink(missing_ok=True)
+        os.close(own)
