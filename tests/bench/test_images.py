@@ -45,7 +45,8 @@ def bare(source: Path, form: str, target: Path, wanted: str, *options: str) -> N
 def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object], *made: Path) -> None:
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     for number in range(ROUNDS + 1):
-        for name, action in (("ours", ours), ("bare", theirs)):
+        pair = [("ours", ours), ("bare", theirs)]
+        for name, action in pair if number % 2 else reversed(pair):
             for path in made:
                 path.unlink(missing_ok=True)
             seconds = seconds_of(action)

@@ -49,7 +49,7 @@ class Limits:
 
 class _Words:
     """What a program says: the progress it tells, and the last of its complaints. However much it says, little of it is
-    kept, and it is not read faster than we look."""
+    kept."""
 
     def __init__(self, report: Report) -> None:
         self._report, self._percent = report, -1
@@ -63,34 +63,32 @@ class _Words:
             found = []
             for name in self._texts:
                 self._pipes[name], writer = os.pipe()
-                os.set_blocking(self._pipes[name], False)
                 writers.callback(os.close, writer)
                 found.append(writer)
             yield found[0], found[1]
 
     def close(self) -> None:
-        for descriptor in self._pipes.values():
-            os.close(descriptor)
+        for name in list(self._pipes):
+            os.close(self._pipes.pop(name))
 
-    def listen(self) -> None:
-        """Take what there is by now."""
-        for name, descriptor in self._pipes.items():
-            with contextlib.suppress(BlockingIOError):
-                text = os.read(descriptor, _HEARD_BYTES).decode(errors="replace")
-                self._texts[name] = (self._texts[name] + text)[-_KEPT_CHARACTERS:]
+    def listen(self, seconds: float) -> bool:
+        """Take what is said meanwhile. False as soon as nobody can say anything any more: as a rule all have ended."""
+        deadline = time.monotonic() + seconds
+        while self._pipes and (left := deadline - time.monotonic()) > 0:
+            ready = select.select(list(self._pipes.values()), [], [], left)[0]
+            for name in [name for name, descriptor in self._pipes.items() if descriptor in ready]:
+                self._hear(name)
+        return bool(self._pipes)
+
+    def _hear(self, name: str) -> None:
+        text = os.read(self._pipes[name], _HEARD_BYTES).decode(errors="replace")
+        if not text:
+            os.close(self._pipes.pop(name))
+        self._texts[name] = (self._texts[name] + text)[-_KEPT_CHARACTERS:]
         found = _PERCENT.findall(self._texts["output"])
         if found and int(found[-1]) != self._percent:
             self._percent = int(found[-1])
             self._report(min(self._percent, 100))
-
-    def hear_out(self, seconds: float) -> None:
-        """Wait until nobody can say anything any more: all processes that could have ended."""
-        deadline = time.monotonic() + seconds
-        for descriptor in self._pipes.values():
-            os.set_blocking(descriptor, True)
-            while (left := deadline - time.monotonic()) > 0 and select.select([descriptor], [], [], left)[0]:
-                if not os.read(descriptor, _HEARD_BYTES):
-                    break
 
     @property
     def complaint(self) -> str:
@@ -142,19 +140,16 @@ class Jail:
     def _watch(self, call: Call, process: sh.RunningCommand, words: _Words) -> None:
         deadline = time.monotonic() + call.limits.seconds
         try:
-            while not _ended(process):
-                words.listen()
+            while words.listen(LOOK_SECONDS) or not _ended(process):
                 if call.cancelled():
                     raise InterruptedError("cancelled")
                 if time.monotonic() > deadline:
                     raise JailedFailure(f"it takes longer than {call.limits.seconds:.0f} s")
-            words.listen()
         except sh.ErrorReturnCode as error:
-            words.listen()
             raise _failure(error.exit_code, words.complaint, call.limits) from None
         except BaseException:
             _kill(process)
-            words.hear_out(END_SECONDS)
+            words.listen(END_SECONDS)
             raise
 
     def _start(self, call: Call, words: _Words) -> sh.RunningCommand:
