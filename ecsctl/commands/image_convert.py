@@ -12,7 +12,8 @@ import click
 
 from ecsctl.cli import App, command
 from ecsctl.client import OWN
-from ecsctl.errors import CliError, UsageFault
+from ecsctl.commands.common import timeout_option
+from ecsctl.errors import CliError, Interrupted, UsageFault
 from ecsctl.files import file_door, opened
 from ecsctl.waiting import wait_job
 
@@ -27,14 +28,7 @@ _TIMEOUT = 86400
 @click.option("-f", "source_format", type=click.Choice(FORMATS), help="What SRC is, if it shall be nothing else.")
 @click.option("-O", "target_format", type=click.Choice(FORMATS), help="What DST shall be; else its name says it.")
 @click.option("--force", is_flag=True, help="Replace DST if it is there.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=_TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Longest wait.",
-)
+@timeout_option(_TIMEOUT)
 def convert(
     app: App,
     source: Path,
@@ -61,7 +55,10 @@ def convert(
             SourceFormat=source_format,
             TargetFormat=wanted,
         )
-        wait_job(app.client, str(answer["JobId"]), f"conversion of {source.name}", timeout)
+        try:
+            wait_job(app.client, str(answer["JobId"]), f"conversion of {source.name}", timeout)
+        except Interrupted:
+            raise Interrupted("the conversion was cancelled, nothing was written") from None
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.images.test_converter import processes_of_the_jail
 from tests.support.agent import HOST, REPOSITORY, AgentProcess, CallFailed, running_agent
-from tests.support.foreign_images import VARIANTS, digest, disk, make
+from tests.support.foreign_images import VARIANTS, digest, disk, make, make_large
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.waiting import wait_for
 
@@ -92,12 +92,7 @@ def test_what_goes_wrong_is_one_clear_line(host: AgentProcess, images: dict[str,
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """Takes seconds to compress."""
-    path = tmp_path / "large.raw"
-    with path.open("wb") as stream:
-        for seed in range(32):
-            stream.write(disk(6 << 20, seed) * 4)
-    return path
+    return make_large(tmp_path / "large.raw")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -107,7 +102,8 @@ def test_an_interrupted_command_leaves_nothing(
     process = command(host, large, tmp_path / "out.vmdk")
     wait_for("the jail", lambda: any("qemu-img" in line for line in processes_of_the_jail()), 30, every=0.02)
     process.send_signal(how)
-    process.communicate(timeout=30)
+    _, said = process.communicate(timeout=30)
+    assert how != signal.SIGINT or (process.returncode, "was cancelled" in said) == (130, True)
     wait_for("the job's end", lambda: last_job(host)["Status"] == "Cancelled", 30)
     nothing_is_left(host, tmp_path, "large.raw")
 

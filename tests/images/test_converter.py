@@ -20,7 +20,7 @@ from agent.drivers.image import jail
 from agent.drivers.image.converter import SandboxedConverter
 from agent.drivers.image.formats import detect
 from agent.drivers.image.jail import Call, Jail, JailedFailure, Limits
-from tests.support.foreign_images import DISK_BYTES, VARIANTS, digest, disk, make
+from tests.support.foreign_images import DISK_BYTES, VARIANTS, digest, disk, make, make_large
 from tests.support.waiting import wait_for
 
 CANARY = b"canary-that-no-image-may-ever-show"
@@ -297,12 +297,7 @@ def test_a_decompression_bomb_ends_at_the_size_it_has(staging: Path, tmp_path: P
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """Takes seconds to compress."""
-    path = tmp_path / "large.raw"
-    with path.open("wb") as stream:
-        for seed in range(24):
-            stream.write(disk(6 << 20, seed) * 4)
-    return path
+    return make_large(tmp_path / "large.raw")
 
 
 def test_cancelled_at_any_moment_nothing_is_left(converter: SandboxedConverter, large: Path, tmp_path: Path) -> None:

@@ -55,6 +55,14 @@ def make(directory: Path, variants: list[str], content: bytes) -> dict[str, Path
     return made
 
 
+def make_large(path: Path) -> Path:
+    """A raw disk that takes seconds to compress."""
+    with path.open("wb") as stream:
+        for seed in range(32):
+            stream.write(disk(DISK_BYTES, seed) * 4)
+    return path
+
+
 def digest(path: Path, size: int | None = None) -> str:
     with path.open("rb") as stream:
         return hashlib.sha256(stream.read(size)).hexdigest()
