@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     auto_snapshot_policy,
     disk,
     disk_change,
@@ -36,6 +37,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "auto_snapshot_policy",
     "disk",
     "disk_change",
