@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     auto_snapshot_policy,
     disk,
     disk_change,
@@ -9,6 +10,8 @@ from agent.api import (
     host,
     image,
     image_convert,
+    image_make,
+    image_share,
     instance,
     instance_console,
     instance_metadata,
@@ -35,6 +38,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "auto_snapshot_policy",
     "disk",
     "disk_change",
@@ -42,6 +46,8 @@ __all__ = [
     "host",
     "image",
     "image_convert",
+    "image_make",
+    "image_share",
     "instance",
     "instance_console",
     "instance_metadata",
