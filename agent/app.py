@@ -237,7 +237,7 @@ def drivers_of(config: Config) -> Drivers:
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
-        converter=SandboxedConverter(),
+        converter=SandboxedConverter(config.staging_dir),
         objects=objects_of(config),
     )
 

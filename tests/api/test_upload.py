@@ -148,8 +148,9 @@ def test_paths_are_only_what_they_were_made_for(cloud: Cloud, address: str, buck
     cloud.call("AbortUpload", {"UploadId": sent["UploadId"]}, version=HOST)
     assert _put(address, fresh["Path"], content, 0, 10)[0] == 404
     assert cloud.uploads.files.list() == set()
-    big = bytes(LARGEST_PIECE + 1)
-    assert _put(address, _begin(cloud, big)["Path"], big, 0, len(big))[0] == 413
+    large = _begin(cloud, content, Size=2 * LARGEST_PIECE)
+    too_much = {"Content-Range": f"bytes 0-{LARGEST_PIECE}/{2 * LARGEST_PIECE}"}
+    assert _put(address, large["Path"], content, 0, 10, too_much)[0] == 413
 
 
 def test_a_full_disk_takes_no_upload(cloud: Cloud, address: str, bucket: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.core.errors import DriverError
-from agent.core.ids import random_word
 from agent.core.specs import ObjectInfo
+from agent.drivers import durable
 from agent.drivers.objects.local import LocalBuckets
 
 _LOOK_BYTES = 32 << 20  # between looks whether to go on
@@ -103,7 +103,7 @@ class ObjectStores:
         about = store.about(bucket, key)
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_room(about)
-        path = self._staging / f"object-{random_word(12)}"
+        path = durable.temporary_path(self._staging / "object")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             self._fill(descriptor, store, bucket, about, report, cancelled)
