@@ -88,7 +88,13 @@ class Agent:
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
         self.uploads = Uploads(
-            PartialFiles(config.data_dir / "uploads"), self.store, self.sealer, self.clock, config, self.drivers.storage
+            PartialFiles(config.data_dir / "uploads"),
+            self.store,
+            self.sealer,
+            self.clock,
+            config,
+            self.drivers.storage,
+            self.drivers.objects,
         )
         self.timetable = Timetable(
             config,

@@ -161,7 +161,7 @@ class Cloud:
         storage, settings = cast(Storage, self.storage), Config(**config)
         self.objects = ObjectStores(LocalBuckets(directory / "buckets"), directory / "staging", {})
         files = PartialFiles(directory / "uploads")
-        self.uploads = Uploads(files, self.store, sealer, self.clock, settings, storage)
+        self.uploads = Uploads(files, self.store, sealer, self.clock, settings, storage, self.objects)
         self.services = Services(
             version="0",
             config=settings,
