@@ -47,6 +47,7 @@ class RunnerStandIn:
 
     wakes: int = 0
     waited: list[str] = field(default_factory=list)
+    open_files: OpenFiles = field(default_factory=OpenFiles)
 
     def wake(self) -> None:
         self.wakes += 1
@@ -176,7 +177,6 @@ class Cloud:
             builder=CatalogueStandIn(),
             objects=self.objects,
             uploads=self.uploads,
-            open_files=OpenFiles(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,
             consoles=SerialConsoles(hypervisor, self.clock),
