@@ -153,7 +153,7 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
     taken = {SYSTEM_DEVICE}
     planned = []
     for number, wanted in enumerate(request.disks, 1):
-        name = f"DiskDeviceMapping.{number}."
+        name = f"{'Disk' if wanted.source.handle else 'DiskDeviceMapping'}.{number}."
         system = number == 1
         if system and wanted.device not in ("", SYSTEM_DEVICE):
             why = f"the first disk is the system disk, {SYSTEM_DEVICE}."

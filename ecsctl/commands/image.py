@@ -96,5 +96,7 @@ image = LazyGroup(
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
         "build": (__name__, "build", "Build a public image on the host."),
+        "import": ("ecsctl.commands.image_transfer", "import_", "Make an image of files or objects."),
+        "export": ("ecsctl.commands.image_transfer", "export", "Write an image to a file or a bucket."),
     },
 )
