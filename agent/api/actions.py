@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     auto_snapshot_policy,
     bucket,
     disk,
@@ -9,6 +10,8 @@ from agent.api import (
     disk_monitor,
     host,
     image,
+    image_make,
+    image_share,
     image_transfer,
     instance,
     instance_console,
@@ -37,6 +40,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "auto_snapshot_policy",
     "bucket",
     "disk",
@@ -44,6 +48,8 @@ __all__ = [
     "disk_monitor",
     "host",
     "image",
+    "image_make",
+    "image_share",
     "image_transfer",
     "instance",
     "instance_console",

@@ -97,7 +97,7 @@ def begin(caller: Caller, request: Request, *, kind: str = "image.import") -> tu
     says changes them in the same transaction.
     """
     os_type, platform = _system(request.os_type, request.platform)
-    _check_texts(request)
+    _check_texts(caller, request)
     if not request.disks:
         raise MissingParameter("DiskDeviceMapping.1.OSSObject")
     quota.check(caller, "data_disks_per_instance", 0, len(request.disks) - 1)
@@ -134,9 +134,9 @@ def _system(os_type: str, platform: str) -> tuple[str, str]:
     return PLATFORMS[found], found
 
 
-def _check_texts(request: Request) -> None:
+def _check_texts(caller: Caller, request: Request) -> None:
     if request.name:
-        validate.name("ImageName", request.name, code="InvalidImageName.Malformed")
+        image.check_new_name(caller, request.name)
     validate.description("Description", request.description)
     if request.architecture not in ARCHITECTURES:
         why = f"it must be one of {', '.join(ARCHITECTURES)}."
