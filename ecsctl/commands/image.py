@@ -84,7 +84,7 @@ def ls(app: App, owner: str | None, catalogue: bool) -> None:
 @click.argument("name", shell_complete=names("image"))
 def show(app: App, name: str) -> None:
     """Show one image."""
-    found = describe(app.client, IMAGE, ImageId=find_image(app.client, name), Status=EVERY_STATUS)
+    found = describe(app.client, IMAGE, ImageId=find_image(app.client, name, Status=EVERY_STATUS), Status=EVERY_STATUS)
     if not found:
         raise NotFound(f"there is no image {name!r}; `ecsctl image ls --catalogue` lists what can be built")
     app.emit_item(found[0], VIEW)

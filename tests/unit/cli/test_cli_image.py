@@ -15,10 +15,7 @@ LENA = "1000000000000002"
 
 
 def image(image_id: str = IMAGE, name: str = "web", **more: Any) -> dict[str, Any]:
-    disks = [
-        {"Device": "/dev/xvda", "Type": "system", "Size": "20"},
-        {"Device": "/dev/xvdb", "Type": "data", "Size": "5"},
-    ]
+    data = {"Device": "/dev/xvdb", "Type": "data", "Size": "5"}
     return {
         "ImageId": image_id,
         "ImageName": name,
