@@ -181,7 +181,7 @@ class _Stream:
 
     def get(self, path: str, headers: dict[str, str]) -> HTTPResponse:
         self.close()  # what is left of an answer before must not be taken for this one's
-        connection = self._connected()
+        connection = self._connected(self._client.timeout)
         connection.request("GET", path, headers=headers)
         return connection.getresponse()
 
@@ -203,10 +203,10 @@ class _Stream:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> HTTPConnection:
+    def _connected(self, timeout: float = _ANSWER_SECONDS) -> HTTPConnection:
         if self._connection is None:
             connection = HTTPConnection(self._client.transport.host)
-            connection.sock = self._client.connect(_ANSWER_SECONDS)
+            connection.sock = self._client.connect(timeout)
             connection.auto_open = 0
             self._connection = connection
         return self._connection
