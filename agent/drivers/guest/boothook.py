@@ -103,9 +103,10 @@ other_lines() {{
 }} >"$keys.ecs"
 mv -f "$keys.ecs" "$keys"
 {password_lines}
+rm -f /etc/shadow- # the password before, which may have been another instance's
 
 if [ "$others" = yes ]; then
-    rm -f /etc/shadow- # with the other's password
+    rm -f /var/backups/shadow.bak
     for other in /var/lib/cloud/instances/*; do
         if [ "$other" != "$own" ]; then rm -rf "$other"; fi
     done
