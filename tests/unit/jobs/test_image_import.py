@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from agent.core.errors import BadImage, DriverError
-from agent.jobs import reports
+from agent.jobs import reports, slots
 from agent.jobs.kinds import image_import
+from agent.jobs.model import NotYet
 from agent.jobs.open_files import OpenFiles
+from agent.jobs.runner import WORKERS
 
 GIB = 1 << 30
 
@@ -60,3 +63,14 @@ def test_progress_of_parts_is_that_of_the_whole_and_told_once() -> None:
     told.clear()
     reports.part(context.report, 0, 60, "writing")(100)
     assert told == [(60, "writing")]
+
+
+def test_work_on_large_files_leaves_workers_to_others() -> None:
+    assert slots.AT_ONCE < WORKERS
+    with contextlib.ExitStack() as stack:
+        for _ in range(slots.AT_ONCE):
+            stack.enter_context(slots.slot())
+        with pytest.raises(NotYet, match="waiting for other imports"), slots.slot():
+            pytest.fail("it was too much")
+    with slots.slot():
+        pass
