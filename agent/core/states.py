@@ -42,4 +42,5 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
+    "change_iso": frozenset({STOPPED}),
 }
