@@ -43,6 +43,7 @@ class Config:
     disk_limits: dict[str, dict[str, int]] = field(default_factory=dict)  # core.disk_categories.SETTINGS, by category
     detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
     dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
+    import_dirs: tuple[str, ...] = ()  # whole paths; only files in them are imported by name
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
     memory_overcommit: float = 1.0
     cpu_overcommit: float = 8.0

@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    adopt,
     auto_snapshot_policy,
     disk,
     disk_change,
@@ -35,6 +36,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "adopt",
     "auto_snapshot_policy",
     "disk",
     "disk_change",

@@ -1,6 +1,7 @@
 """Every kind of job. Importing this package registers them all."""
 
 from agent.jobs.kinds import (
+    adopt,
     disk,
     disk_content,
     image,
@@ -14,6 +15,7 @@ from agent.jobs.kinds import (
 from agent.jobs.layers import collect, take
 
 __all__ = [
+    "adopt",
     "collect",
     "disk",
     "disk_content",
