@@ -11,6 +11,7 @@ from agent.api.edge.registry import HOST, action
 from agent.core.errors import InvalidParameter
 from agent.core.foreign import ForeignGuest, Source
 from agent.services import adopt as service
+from agent.services import mac_address
 
 
 class SourceParams(RegionParams):
@@ -59,6 +60,19 @@ def adopt_guest(call: Call, p: AdoptParams) -> dict[str, Any]:
     image, job = service.adopt(caller(call), request)
     call.after_commit(call.services.runner.wake)
     return {"ImageId": image.id, "JobId": job.id}
+
+
+class MacAddressParams(RegionParams):
+    instance_id: str
+    mac_address: str
+
+
+@action("SetMacAddress", version=HOST, params=MacAddressParams, resource="instance/{instance_id}", access="write")
+def set_mac_address(call: Call, p: MacAddressParams) -> dict[str, Any]:
+    """What a guest was known by on its old host."""
+    mac_address.change(caller(call), p.instance_id, p.mac_address)
+    call.after_commit(call.services.runner.wake)
+    return {}
 
 
 def _source(p: SourceParams) -> Source:

@@ -43,4 +43,5 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
     "change_iso": frozenset({STOPPED}),
+    "set_mac_address": frozenset({STOPPED}),
 }

@@ -96,5 +96,6 @@ image = LazyGroup(
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
         "build": (__name__, "build", "Build a public image on the host."),
+        "adopt": ("ecsctl.commands.image_adopt", "adopt_image", "Make an image of a guest that others ran here."),
     },
 )

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from agent.core.errors import ApiError
-from agent.store.schema import Image
+from agent.store.schema import Image, Instance
 from tests.support.agent import HOST, flat
 from tests.support.cloud import Cloud
+from tests.support.stored_disks import change
 
 NODE = """<node>{domains}<cpu><mhz>1000</mhz><model>x</model><active>1</active><nodes>1</nodes><sockets>1</sockets>
 <cores>1</cores><threads>1</threads></cpu><memory>9999999</memory></node>"""
@@ -90,3 +91,22 @@ def test_a_proxmox_guest_and_plain_files(lab: Cloud, tmp_path: Path) -> None:
     call(lab, "AdoptGuest", ConfigFile=config)
     call(lab, "AdoptGuest", File=[images / "vm-100-disk-0.raw"], ImageName="disk")
     assert [job.data["source"]["kind"] for job in lab.jobs("image.adopt")] == ["config", "files"]
+
+
+def test_a_stopped_instance_takes_the_address_of_another_machine(lab: Cloud) -> None:
+    _, vswitch_id = lab.default_vswitch()
+    one, other = (lab.add_instance(vswitch_id, []) for _ in range(2))
+    assert refused(lab, "SetMacAddress", InstanceId=one, MacAddress="52:54:00:00:00:01") == "IncorrectInstanceStatus"
+    for instance_id in (one, other):
+        change(lab, Instance, instance_id, status="Stopped")
+    call(lab, "SetMacAddress", InstanceId=one, MacAddress="52:54:00:AA:00:01")
+    assert "52:54:00:aa:00:01" in [interface.mac for interface in lab.interfaces()]
+    assert lab.jobs("vpc.sync")
+    call(lab, "SetMacAddress", InstanceId=one, MacAddress="52:54:00:aa:00:01")
+    taken = refused(lab, "SetMacAddress", InstanceId=other, MacAddress="52:54:00:aa:00:01")
+    assert taken == "InvalidMacAddress.InUse"
+    for wrong in ("", "x", "52:54:00:aa:00", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "fe:00:00:00:00:01", "00:" * 6):
+        assert refused(lab, "SetMacAddress", InstanceId=other, MacAddress=wrong) in (
+            "InvalidMacAddress.Malformed",
+            "MissingParameter",
+        )

@@ -191,5 +191,5 @@ def test_only_files_of_the_configured_directories(tmp_path: Path) -> None:
     ):
         with pytest.raises(DriverError), allowed.opened(path):
             pass
-    with pytest.raises(DriverError, match="cannot find the disk 101/a.raw"):
+    with pytest.raises(DriverError, match=r"cannot find the disk 101/a\.raw"):
         allowed.find(Path("101/a.raw"))
