@@ -222,7 +222,7 @@ def drivers_of(config: Config) -> Drivers:
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
-        converter=SandboxedConverter(),
+        converter=SandboxedConverter(config.data_dir / "staging"),
     )
 
 
