@@ -59,9 +59,10 @@ class ForeignHost:
         with self._directories.opened(path) if source.kind != "libvirt" else _opened(path) as descriptor:
             yield descriptor
 
-    def chain(self, source: Source, disk: ForeignDisk) -> list[Path]:
-        """The disk's files, each an overlay on the next. Raises DriverError, BadImage."""
+    def chain(self, source: Source, disk: ForeignDisk) -> tuple[list[Path], str]:
+        """The disk's files, each an overlay on the next, and the format of the last. Raises DriverError, BadImage."""
         files: list[Path] = []
+        said = ""
         below: tuple[Path, str] | None = (disk.path, disk.format)
         while below is not None:
             path, said = below
@@ -72,7 +73,7 @@ class ForeignHost:
             files.append(path)
             with self.opened(source, path) as descriptor:
                 below = chain.base(descriptor, path) if said in ("qcow2", "") else None
-        return files
+        return files, said
 
 
 def _file(path: Path, number: int) -> ForeignDisk:

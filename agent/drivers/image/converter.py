@@ -77,6 +77,7 @@ class SandboxedConverter:
         target: Path,
         target_format: str,
         *,
+        base_format: str = "qcow2",
         report: Callable[[int], None] = lambda percent: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -85,7 +86,7 @@ class SandboxedConverter:
             size = _layer_size(chain[0], inputs[0])
             _check_target(target_format, size, size)
             temporary, output = stack.enter_context(_new_file(target))
-            self._convert(inputs, _layers(len(inputs)), target_format, output, size, report, cancelled)
+            self._convert(inputs, _layers(len(inputs), base_format), target_format, output, size, report, cancelled)
             self._verify(temporary, target_format, size)
 
     def sweep(self) -> list[str]:
@@ -129,13 +130,14 @@ def _foreign(info: ImageInfo) -> dict[str, Any]:
     return driver
 
 
-def _layers(count: int) -> dict[str, Any]:
-    """Our own layers, each on the next, whatever names their headers have for each other."""
-    below: dict[str, Any] | None = None
-    for number in reversed(range(count)):
-        below = {"driver": "qcow2", "file": _file(number), "read-only": True, "backing": below}
-    assert below is not None
-    return below
+def _layers(count: int, base_format: str) -> dict[str, Any]:
+    """Layers, each on the next, whatever names their headers have for each other."""
+    found: dict[str, Any] = {"driver": base_format, "file": _file(count - 1), "read-only": True}
+    if base_format == "qcow2":
+        found["backing"] = None
+    for number in reversed(range(count - 1)):
+        found = {"driver": "qcow2", "file": _file(number), "read-only": True, "backing": found}
+    return found
 
 
 def _file(number: int) -> dict[str, Any]:

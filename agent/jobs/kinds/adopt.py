@@ -77,10 +77,10 @@ def _take_disk(
     converter, target = context.drivers.converter, _staged(context, file)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    chain = host.chain(source, disk)
+    files, base = host.chain(source, disk)
     try:
-        if len(chain) > 1:
-            converter.export(chain, target, "qcow2", report=report, cancelled=context.cancelled)
+        if len(files) > 1:
+            converter.export(files, target, "qcow2", base_format=base, report=report, cancelled=context.cancelled)
         else:
             with host.opened(source, disk.path) as descriptor:
                 info = converter.probe(descriptor, disk.format)

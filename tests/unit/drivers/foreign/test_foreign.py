@@ -139,7 +139,7 @@ def qcow2(path: Path, base: bytes, base_format: bytes = b"qcow2", offset: int = 
 
 def found_chain(directory: Path, first: Path, said: str = "qcow2") -> list[str]:
     host = ForeignHost("test:///default", "ecs-i-", [str(directory)])
-    files = host.chain(Source("files", (str(first),)), ForeignDisk(first, said, "vda", True))
+    files, _ = host.chain(Source("files", (str(first),)), ForeignDisk(first, said, "vda", True))
     return [file.name for file in files]
 
 
