@@ -38,6 +38,7 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "set_user_data": frozenset({STOPPED}),
     "set_type": frozenset({STOPPED}),
     "create_snapshot": frozenset({RUNNING, STOPPED}),
+    "create_image": frozenset({RUNNING, STOPPED}),
     "attach_disk": frozenset({RUNNING, STOPPED}),
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
@@ -45,3 +46,6 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "change_iso": frozenset({STOPPED}),
     "set_mac_address": frozenset({STOPPED}),
 }
+
+# What would change the state of an instance while an image is made of it.
+NOT_WHILE_IMAGED: Final = frozenset({"start", "stop", "reboot", "release", "create_image"})

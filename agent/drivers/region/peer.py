@@ -94,7 +94,9 @@ class Peer:
         try:
             context = ssl.create_default_context(cafile=str(self._ca_file) if self._ca_file else None)
         except OSError as error:
-            raise DriverError(f"cannot read the CA file {self._ca_file} of the region {self._region}: {error}") from None
+            raise DriverError(
+                f"cannot read the CA file {self._ca_file} of the region {self._region}: {error}"
+            ) from None
         return http.client.HTTPSConnection(host, endpoint.port, timeout=SECONDS, context=context)
 
     def _signed(self, host: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:

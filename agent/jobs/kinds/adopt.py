@@ -27,7 +27,7 @@ def foreign_host(config: Config) -> ForeignHost:
 
 
 def _staged(context: Context, file: str) -> Path:
-    return context.config.data_dir / "staging" / f"{file}.qcow2"
+    return context.config.staging_dir / f"{file}.qcow2"
 
 
 def _take(context: Context) -> Finish:
