@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core.errors import Conflict, InvalidParameter
-from agent.jobs.kinds.image_file import enqueue_drop
+from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.services import image as images
 from agent.services import instance as instances
 from agent.services.context import Caller

@@ -74,10 +74,10 @@ def test_an_iso_goes_in_and_out_of_a_stopped_instance(lab: Cloud) -> None:
     assert refused(lab, "EjectIso", InstanceId=made.id) == "InvalidOperation.NoIso"
     lab.call("InsertIso", {"InstanceId": made.id, "ImageId": INSTALLER}, version=HOST)
     assert (row(lab, made.id).iso_file, row(lab, made.id).setup) == (FILE, "seed")
-    assert lab.jobs("image.drop_file") == []
+    assert lab.jobs("image.drop_files") == []
     lab.call("EjectIso", {"InstanceId": made.id, "Setup": "none"}, version=HOST)
     assert (row(lab, made.id).iso_file, row(lab, made.id).setup) == (None, "none")
-    [job] = lab.jobs("image.drop_file")
+    [job] = lab.jobs("image.drop_files")
     assert job.resource_id == FILE
     change(lab, Instance, made.id, status="Running")
     assert refused(lab, "InsertIso", InstanceId=made.id, ImageId=INSTALLER) == "IncorrectInstanceStatus"

@@ -18,7 +18,7 @@ from agent.core import states
 from agent.core.specs import DomainInfo, DomainState, PortSpec
 from agent.jobs import journal, translate
 from agent.jobs.kinds.disk import detach_row
-from agent.jobs.kinds.image_file import enqueue_drop
+from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register

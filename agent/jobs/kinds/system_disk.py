@@ -9,7 +9,7 @@ import datetime as dt
 from sqlalchemy.orm import Session
 
 from agent.core import states
-from agent.jobs.kinds.image_file import enqueue_drop
+from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, Step, register
 from agent.store.schema import Disk, Instance, Job
