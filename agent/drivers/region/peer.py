@@ -51,7 +51,7 @@ class Peer:
 
     def call(self, action: str, version: str = HOST, **parameters: object) -> Json:
         """The answer of one action; parameters that are None are left out. Raises PeerRefused, DriverError."""
-        named = {name: str(value) for name, value in parameters.items() if value is not None}
+        named = {name: _text(value) for name, value in parameters.items() if value is not None}
         body = urlencode({"RegionId": self._region, **named}).encode()
         return self._request("POST", "/", body, {"x-acs-action": action, "x-acs-version": version})
 
@@ -121,6 +121,10 @@ class Peer:
         offset = answer.get("Offset")
         text = f"the region {self._region} refused: {code}: {said[:500]}"
         raise PeerRefused(text, status, code, offset if isinstance(offset, int) else None)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def is_loopback(host: str) -> bool:

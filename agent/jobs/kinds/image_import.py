@@ -1,6 +1,6 @@
 """Importing an image (SPEC M7). `data`: disks, each with device, kind, size_gib, `exact` (that size was asked for),
-largest_gib, format (as somebody said), iso (an empty disk, and this to install from), file (what it becomes), and where it is: bucket and object, or handle and name.
-`after`: remove, when the object was put there only to be imported.
+largest_gib, format (as somebody said), `iso` (an empty disk, and this to install from), file (what it becomes), and
+where it is: bucket and object, or handle and name. `after`: remove, when the object was put there only to be imported.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def _import(context: Context) -> None:
 def _import_disk(context: Context, number: int) -> None:
     disk, storage = context.data["disks"][number], context.drivers.storage
     if disk["file"] in storage.list_images():
-        disk["as"] = "iso" if disk["iso"] else disk["format"]  # what it was found to be died with the agent
+        disk["as"] = "iso" if disk.get("iso") else disk["format"]  # what it was found to be died with the agent
         _measure(disk, storage.virtual_size_bytes(storage.image_path(disk["file"])))
         return
     progress = _progress(context, number)
     staged = context.config.staging_dir / f"{disk['file']}.qcow2"
     with _told(disk), _cancellable(context), _opened(context, disk, progress) as source:
         info = context.drivers.converter.probe(source, disk["format"])
-        if disk["iso"] and info.format == "raw":
+        if disk.get("iso") and info.format == "raw":
             iso.check(source)
         _measure(disk, info.virtual_bytes)
-        disk["as"] = "iso" if disk["iso"] else info.format
+        disk["as"] = "iso" if disk.get("iso") else info.format
         _convert(context, disk, source, info, progress)
     storage.install_image(disk["file"], staged)
 
@@ -71,7 +71,7 @@ def _convert(
 
 def _measure(disk: dict[str, Any], virtual_bytes: int) -> None:
     """The size that the image's disk gets: never less than its content. Raises BadImage."""
-    if disk["iso"]:
+    if disk.get("iso"):
         return
     needed = -(-virtual_bytes // GIB)
     if needed > disk["largest_gib"]:
@@ -158,7 +158,7 @@ def _row(disk: dict[str, Any]) -> ImageDisk:
         kind=disk["kind"],
         size_gib=disk["size_gib"],
         file=disk["file"],
-        format="iso" if disk["iso"] else "qcow2",
+        format="iso" if disk.get("iso") else "qcow2",
         import_format=disk["as"].upper(),
         import_bucket=disk.get("bucket", ""),
         import_object=disk.get("object", ""),
