@@ -82,11 +82,27 @@ def _publish(context: Context) -> Finish:
     return finish
 
 
-def _failed(session: Session, job: Job, now: dt.datetime) -> None:
-    """Files of uploads that nobody knows any more are swept."""
-    names = [disk["object"] for disk in job.data["disks"]]
-    for upload in session.scalars(select(Upload).where(Upload.object.in_(names))).all():
+def _discard(context: Context) -> None:
+    """Also what is half here. Nothing is taken for an upload any more once its row is gone."""
+    with context.store.write() as session:
+        gone = _forget_uploads(session, context.data)
+    files = PartialFiles(context.config.data_dir / "uploads")
+    for upload_id in gone:
+        files.remove(upload_id)
+    assert _IMPORT.undo is not None
+    _IMPORT.undo(context)
+
+
+def _forget_uploads(session: Session, data: dict[str, Any]) -> list[str]:
+    names = [disk["object"] for disk in data["disks"]]
+    found = session.scalars(select(Upload).where(Upload.object.in_(names))).all()
+    for upload in found:
         session.delete(upload)
+    return [upload.id for upload in found]
+
+
+def _failed(session: Session, job: Job, now: dt.datetime) -> None:
+    _forget_uploads(session, job.data)  # a sender may have begun one more; its file is swept
     image_import.IMPORT.failed(session, job, now)
 
 
