@@ -55,13 +55,17 @@ class Config:
         return self.run_dir / "agent.sock"
 
     @property
-    def database(self) -> Path:
-        return self.data_dir / "ecs.db"
+    def files_socket(self) -> Path:
+        return self.run_dir / "files.sock"
 
     @property
     def staging_dir(self) -> Path:
-        """For files that are large and not kept; swept when the agent starts."""
+        """For big files on their way: nobody else's, and swept."""
         return self.data_dir / "staging"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "ecs.db"
 
     def console_log(self, instance_id: str) -> Path:
         return self.data_dir / "console" / f"{instance_id}.log"

@@ -107,7 +107,7 @@ def _failed(session: Session, job: Job, now: dt.datetime) -> None:
 
 
 STEPS = (
-    Step("arrive", _arrive, _CLEAN.do),  # type: ignore[arg-type]
+    Step("arrive", _arrive, _discard),
     Step(_IMPORT.name, _import, _IMPORT.undo),
     Step(_PUBLISH.name, _publish),
     _CLEAN,
