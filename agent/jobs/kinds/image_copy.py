@@ -7,21 +7,18 @@ copy by its id, so that everything may be said twice.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy.orm import Session
 
 from agent.config import ConfigError
 from agent.core.errors import DriverError
 from agent.drivers.region.peer import Peer, PeerRefused
-from agent.jobs import regions
+from agent.jobs import image_content, regions, reports
 from agent.jobs.model import Cancelled, Context, Finish, Kind, NotYet, Step, register
-from agent.store.schema import Image, ImageDisk, Layer
+from agent.store.schema import Image
 
 COPY = "image.copy"
 PIECE_BYTES = 8 << 20
@@ -78,45 +75,11 @@ def _export(context: Context) -> None:
 
 
 def _flatten(context: Context, device: str, target: Path, report: Callable[[int], None]) -> None:
-    with _files(context, device) as chain:
+    with image_content.files(context, context.resource_id, device) as chain:
         try:
             context.drivers.converter.export(chain, target, "qcow2", report=report, cancelled=context.cancelled)
         except InterruptedError:
             raise Cancelled from None
-
-
-@contextlib.contextmanager
-def _files(context: Context, device: str) -> Iterator[list[Path]]:
-    """What a disk of the image is made of, the uppermost first; nothing of it changes meanwhile."""
-    with context.store.read() as session:
-        disk = _disk(session, context.resource_id, device)
-        tree = disk.snapshot.layer.tree if disk.snapshot and disk.snapshot.layer else None
-        file = disk.file
-    if tree is None:
-        assert file is not None
-        yield [context.drivers.storage.image_path(file)]
-        return
-    with context.turns.reading(tree):
-        with context.store.read() as session:
-            snapshot = _disk(session, context.resource_id, device).snapshot
-            chain = list(_below(context, session, snapshot.layer if snapshot else None))
-        yield chain
-
-
-def _disk(session: Session, image_id: str, device: str) -> ImageDisk:
-    found = session.get(ImageDisk, (image_id, device))
-    if found is None:
-        raise DriverError(f"the image {image_id} has no disk {device} any more")
-    return found
-
-
-def _below(context: Context, session: Session, layer: Layer | None) -> Iterator[Path]:
-    storage = context.drivers.storage
-    while layer is not None:
-        yield storage.layer_path(layer.id)
-        if layer.parent_id is None and layer.image_file is not None:
-            yield storage.image_path(layer.image_file)
-        layer = session.get(Layer, layer.parent_id) if layer.parent_id else None
 
 
 def _sha256(context: Context, path: Path) -> str:
@@ -193,16 +156,8 @@ def _described(context: Context, peer: Peer) -> dict[str, Any]:
 
 def _part(context: Context, at: int, of: int, start: int, end: int, doing: str) -> Callable[[int], None]:
     """Progress of one disk's part as that of the whole."""
-    last = -1
-
-    def report(percent: int) -> None:
-        nonlocal last
-        of_all = start + (100 * at + percent) * (end - start) // (100 * of)
-        if of_all != last:
-            last = of_all
-            context.report(of_all, f"{doing} disk {at + 1} of {of}")
-
-    return report
+    one = (end - start) / of
+    return reports.part(context.report, start + at * one, start + (at + 1) * one, f"{doing} disk {at + 1} of {of}")
 
 
 # ------------------------------------------------------------------------------ undoing
