@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     adopt,
     auto_snapshot_policy,
     bucket,
@@ -42,6 +43,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "adopt",
     "auto_snapshot_policy",
     "bucket",

@@ -100,3 +100,23 @@ def test_an_instance_that_cannot_be_all_that_the_guest_was(host: Peer, ecsctl) -
     assert f"`ecsctl instance create --image {IMAGE}`" in failed
     host.answers["DescribeForeignGuests"] = {"Guests": {"Guest": [{**GUEST, "Cpu": 64}]}}
     assert "choose one with --type" in ecsctl("instance", "adopt", "old-web", status=2).stderr
+
+
+def test_an_image_is_copied_to_another_region(host: Peer, ecsctl) -> None:
+    host.answers |= {"CopyImage": {"ImageId": "m-bbbbbbbbbbbbbbbbbbbb", "RequestId": "r-1"}, "CancelCopyImage": {}}
+    done = recorded.job("Succeeded", JobId="t-1", ResourceId=IMAGE, RequestId="r-1")
+    host.answers["DescribeJobs"] = recorded.jobs(done)
+    copied = ecsctl("image", "copy", "installer", "--to", "there", "--tag", "a=b")
+    assert copied.stdout == "m-bbbbbbbbbbbbbbbbbbbb\n"
+    assert sent(host, "CopyImage") == {
+        "ImageId": IMAGE,
+        "DestinationRegionId": "there",
+        "DestinationImageName": "installer",
+        "Tag.1.Key": "a",
+        "Tag.1.Value": "b",
+    }
+    assert "task t-1" in ecsctl("image", "copy", "installer", "--to", "there", "--name", "x", "--no-wait").stderr
+    ecsctl("image", "cancel-copy", IMAGE)
+    assert sent(host, "CancelCopyImage") == {"ImageId": IMAGE}
+    host.answers["DescribeJobs"] = recorded.jobs({**done, "Status": "Failed", "Message": "the line is cut"})
+    assert "the line is cut" in ecsctl("image", "copy", "installer", "--to", "there", status=1).stderr
