@@ -232,9 +232,11 @@ def _job_disk(caller: Caller, coming: Coming, disk: Disk) -> dict[str, Any]:
 
 
 def received(caller: Caller, image_id: str) -> Received:
-    """How far a copy came. Raises NotFound."""
+    """How far a copy came. Raises NotFound, also while it is being taken away."""
     image = images.get_own(caller, image_id)
     job = _job(caller, image)
+    if job.cancelling and image.status == images.CREATING:
+        raise NotFound("InvalidImageId.NotFound", "ImageId", image_id)
     return Received(image, job.progress, [disk["device"] for disk in job.data["disks"] if _is_here(caller, job, disk)])
 
 
