@@ -14,11 +14,11 @@ from agent.core.ids import random_word
 from agent.jobs import journal, regions
 from agent.jobs.kinds.image_copy import COPY, about
 from agent.jobs.kinds.image_receive import RECEIVE
+from agent.services import account, disk_plan, image_import, quota, space, tag
 from agent.services import bucket as buckets
-from agent.services import disk_plan, image_import, quota, space, tag
 from agent.services import image as images
 from agent.services.context import Caller
-from agent.store.schema import Account, Image, ImageDisk, Job
+from agent.store.schema import Image, ImageDisk, Job
 
 LONGEST_TEXT = 128
 
@@ -122,7 +122,7 @@ def _check_region(caller: Caller, name: str) -> None:
         raise InvalidParameter("DestinationRegionId", name, why, code="InvalidDestinationRegionId.NotSupported")
     if name not in regions.regions_of(config):
         raise NotFound("InvalidRegionId.NotFound", "DestinationRegionId", name)
-    if not caller.session.get_one(Account, caller.account_id).is_default:
+    if not account.owns_host(caller.session, caller.account_id):
         raise Forbidden(f"The access key for the region {name} is that of the host's owner, who alone may copy there.")
 
 
