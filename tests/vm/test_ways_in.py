@@ -44,8 +44,7 @@ def test_an_instance_is_installed_from_an_iso(other: AgentProcess) -> None:
     other.wait_jobs()
     assert file.exists()  # it is in the drive
     other.call("EjectIso", HOST, InstanceId=instance_id)
-    other.wait_jobs()
-    assert not file.exists()
+    wait_for("the file's end", lambda: not file.exists(), 30)
     console.write_bytes(b"")
     other.call("StartInstance", InstanceId=instance_id)
     wait_for("the system without the ISO", lambda: b"disk: booted" in console.read_bytes(), 60)
