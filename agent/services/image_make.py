@@ -128,15 +128,7 @@ def _of_snapshots(caller: Caller, request: Request) -> list[ImageDisk]:
 
 def _snapshot(caller: Caller, snapshot_id: str) -> Snapshot | None:
     """One that has content; None for an empty disk."""
-    if not snapshot_id:
-        return None
-    snapshot = snapshots.get_snapshot(caller, snapshot_id)
-    if snapshot.status != "accomplished" or snapshot.layer is None:
-        raise Conflict(
-            f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.',
-            code="InvalidSnapshotId.NotReady",
-        )
-    return snapshot
+    return disk_plan.usable_snapshot(caller, snapshot_id, "InvalidSnapshotId.NotReady") if snapshot_id else None
 
 
 def _is_system(wanted: Mapping, snapshot: Snapshot | None) -> bool:

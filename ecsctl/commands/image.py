@@ -125,5 +125,6 @@ image = LazyGroup(
         "cancel-copy": (f"{_HERE}.image_copy", "cancel_copy", "Stop the copying of an image to this region."),
         "import": ("ecsctl.commands.image_transfer", "import_", "Make an image of files or objects."),
         "export": ("ecsctl.commands.image_transfer", "export", "Write an image to a file or a bucket."),
+        "convert": ("ecsctl.commands.image_convert", "convert", "Convert a disk image to another format."),
     },
 )
