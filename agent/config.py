@@ -44,6 +44,8 @@ class Config:
     object_stores: dict[str, dict[str, object]] = field(default_factory=dict)  # services.stores, by a name
     detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
     dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
+    regions: dict[str, dict[str, object]] = field(default_factory=dict)  # jobs.regions, by their names
+    import_dirs: tuple[str, ...] = ()  # whole paths; only files in them are imported by name
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
     memory_overcommit: float = 1.0
     cpu_overcommit: float = 8.0

@@ -10,6 +10,7 @@ from agent.api.edge.params import RegionParams
 from agent.api.edge.registry import ECS, action
 from agent.core import disk_categories
 from agent.core.errors import NotFound
+from agent.jobs import regions
 from agent.services import instance_type, quota
 
 DISK_CATEGORIES = tuple(disk_categories.SIZES_GIB)
@@ -34,14 +35,15 @@ class DescribeAccountAttributesParams(RegionParams):
 
 @action("DescribeRegions", version=ECS, params=RegionParams, resource="region/*", access="read", ignored=_IGNORED)
 def describe_regions(call: Call, p: RegionParams) -> dict[str, Any]:
+    """This region first; then those that images can be copied to."""
     config = call.services.config
-    region = {
-        "RegionId": config.region_id,
-        "LocalName": config.region_id,
-        "RegionEndpoint": config.https or config.http,
-        "Status": "available",
-    }
-    return {"Regions": {"Region": [region]}}
+    found = [(config.region_id, config.https or config.http)]
+    found += [(name, region.address) for name, region in sorted(regions.regions_of(config).items())]
+    shown = [
+        {"RegionId": name, "LocalName": name, "RegionEndpoint": endpoint, "Status": "available"}
+        for name, endpoint in found
+    ]
+    return {"Regions": {"Region": shown}}
 
 
 @action("DescribeZones", version=ECS, params=RegionParams, resource="zone/*", access="read", ignored=_IGNORED)

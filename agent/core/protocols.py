@@ -307,10 +307,12 @@ class Converter(Protocol):
         target: Path,
         target_format: str,
         *,
+        base_format: str = "qcow2",
         report: Callable[[int], None] = lambda percent: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """The same from our own files: a layer and all that it is an overlay on, the uppermost first."""
+        """The same from our own files: a layer and all that it is an overlay on, the uppermost first. The lowest of
+        several may be raw (`base_format`); all others are qcow2."""
 
     def sweep(self, *, unfinished: bool) -> list[str]:
         """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of

@@ -55,6 +55,7 @@ class DomainSpec:
     os_type: str = "linux"  # linux | windows
     virtio: bool = True  # the guest has drivers for virtio; without, it gets no device that needs them
     config_drive: Path | None = None  # a second ISO, for cloudbase-init
+    iso: Path | None = None  # in a drive of its own (a qcow2 file): booted from while the first disk is not bootable
 
 
 class DomainState(enum.Enum):

@@ -43,6 +43,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
+    "change_iso": frozenset({STOPPED}),
+    "set_mac_address": frozenset({STOPPED}),
 }
 
 # What would change the state of an instance while an image is made of it.

@@ -25,7 +25,7 @@ def domain_name(config: Config, instance_id: str) -> str:
     return f"{config.prefix}-{instance_id}"
 
 
-def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path) -> DomainSpec:
+def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path | None) -> DomainSpec:
     """The guest as libvirt shall run it: with virtio, or with what everything since the first AHCI disk boots from."""
     windows = instance.os_type == "windows"
     return DomainSpec(
@@ -45,6 +45,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         os_type=instance.os_type,
         virtio=instance.virtio,
         config_drive=drivers.seeds.config_drive_path(instance.id) if windows else None,
+        iso=drivers.storage.image_path(instance.iso_file) if instance.iso_file else None,
     )
 
 

@@ -21,6 +21,7 @@ _BUSY = {
     "image.import": ("ImageIsImporting", "is being imported"),
     "image.export": ("ImageIsExporting", "is being exported"),
     "image.copy": ("OperationDenied.ImageCopying", "is being copied"),
+    "image.receive": ("OperationDenied.ImageCopying", "is being copied from another region"),
 }
 
 

@@ -25,6 +25,7 @@ CUSTOMIZED, OTHERS = "Customized Linux", "Others Linux"
 SYSTEM_DEVICE = "/dev/xvda"
 SEED, EDIT, NONE = "seed", "edit", "none"
 SETUPS = (SEED, EDIT, NONE)
+ISO = "iso"  # no disk's content, but what instances install a system from on an empty system disk
 ARCHITECTURES = ("x86_64", "i386")
 PLATFORMS: Final[dict[str, str]] = {
     **dict.fromkeys(
@@ -53,7 +54,7 @@ PLATFORMS: Final[dict[str, str]] = {
     "Other Windows": WINDOWS,
 }
 # `vpc` is what VHD is called where it comes from.
-_FORMATS = {**{name: name for name in IMAGE_FORMATS}, "vpc": "vhd", "": ""}
+_FORMATS = {**{name: name for name in IMAGE_FORMATS}, "vpc": "vhd", ISO: ISO, "": ""}
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def begin(caller: Caller, request: Request, *, kind: str = "image.import") -> tu
     disks = _plan(caller, request, os_type)
     space.check(caller, 0, "import an image")  # how much it takes, its content says
     made = _row(caller, request, os_type, platform, disks[0]["size_gib"])
+    if disks[0]["iso"] and request.setup is None:
+        made.setup = NONE  # nobody knows yet what will be installed
     for disk in disks:
         disk["file"] = f"{made.id}-{random_word(8)}"
     job = journal.enqueue(
@@ -162,11 +165,16 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
         taken.add(device)
         low, high = sizes(caller, os_type if system else "")
         _check_size(f"{name}DiskImageSize", wanted.size_gib, low, high)
+        found = _format(f"{name}Format", wanted.format)
+        if found == ISO and len(request.disks) > 1:
+            why = "an image with an ISO has no other disk."
+            raise InvalidParameter(f"{name}Format", wanted.format, why, code="InvalidFormat.ValueNotSupported")
         planned.append(
             {
                 "device": device,
                 "kind": "system" if system else "data",
-                "format": _format(f"{name}Format", wanted.format),
+                "format": "raw" if found == ISO else found,
+                "iso": found == ISO,
                 "size_gib": wanted.size_gib or low,
                 "exact": wanted.size_gib is not None,
                 "largest_gib": high,
@@ -194,7 +202,7 @@ def _check_size(parameter: str, size_gib: int | None, low: int, high: int) -> No
 def _format(parameter: str, text: str) -> str:
     found = _FORMATS.get(text.lower())
     if found is None:
-        why = f"it must be one of {', '.join(IMAGE_FORMATS)}."
+        why = f"it must be one of {', '.join(IMAGE_FORMATS)}, {ISO}."
         raise InvalidParameter(parameter, text, why, code="InvalidFormat.ValueNotSupported")
     return found
 

@@ -77,6 +77,7 @@ host = LazyGroup(
     help="The machine itself.",
     lazy={
         "show": (__name__, "show", "Show capacity and acceleration."),
+        "guests": ("ecsctl.commands.image_adopt", "guests", "List guests of others, which can be adopted."),
         "stop-instances": (__name__, "stop_instances", "Stop every guest because the host goes down."),
     },
 )

@@ -45,7 +45,8 @@ _SUFFIXES = {"img": "raw", "raw": "raw", "vhd": "vhd", "qcow2": "qcow2", "vmdk":
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
 @wait_options(_TIMEOUT)
 def import_(app: App, sources: tuple[str, ...], wait: bool, timeout: float, **given: Any) -> None:
-    """Make an image of files or objects (oss://BUCKET/OBJECT): the system disk first, then data disks.
+    """Make an image of files or objects (oss://BUCKET/OBJECT): the system disk first, then data disks. Instances of an
+    ISO get an empty system disk, and boot from the ISO until a system is installed.
 
     Files are sent to an agent elsewhere first; after a break, the same command goes on. Prints the image's id.
     """
@@ -71,7 +72,7 @@ def _parameters(given: dict[str, Any]) -> dict[str, Any]:
 def _import(
     client: Client, sources: Sequence[str], parameters: dict[str, Any], given: dict[str, Any], **waiting: Any
 ) -> Json:
-    disks = [_disk(number, given) for number in range(len(sources))]
+    disks = [_disk(number, source, given) for number, source in enumerate(sources)]
     # What the agent has a descriptor of it can read as long as this command goes on: who does not wait, sends it.
     if files.is_local(client) and waiting["wait"] and not any("://" in source for source in sources):
         with ExitStack() as stack:
@@ -87,9 +88,10 @@ def _import(
     return _waited(client, answer, sources[0], **waiting)
 
 
-def _disk(number: int, given: dict[str, Any]) -> dict[str, object]:
+def _disk(number: int, source: str, given: dict[str, Any]) -> dict[str, object]:
+    by_name = "iso" if source.lower().endswith(".iso") else None  # which is raw, by its content
     return {
-        "Format": given["formats"][number] if number < len(given["formats"]) else None,
+        "Format": given["formats"][number] if number < len(given["formats"]) else by_name,
         "DiskImageSize": given["size"] if number == 0 else None,
     }
 

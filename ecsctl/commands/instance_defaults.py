@@ -17,7 +17,12 @@ _DEFAULT_NAME = "default"  # of the security group that the agent makes for each
 
 def fill_defaults(app: App, given: dict[str, Any], parameters: dict[str, Any]) -> None:
     """Complete the parameters of a creating call. A caller who may not look something up leaves it to the agent."""
-    client = app.client
+    fill_place(app.client, given, parameters)
+    fill_login(app, given, parameters)
+
+
+def fill_place(client: Client, given: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """What it is made of and where it is."""
     parameters["ImageId"] = _image(client, given["image"])
     vswitch = _vswitch(client, given)
     if vswitch:
@@ -28,6 +33,10 @@ def fill_defaults(app: App, given: dict[str, Any], parameters: dict[str, Any]) -
         parameters["SecurityGroupId"] = groups[0]
     elif groups:
         parameters["SecurityGroupIds"] = groups
+
+
+def fill_login(app: App, given: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Who may log in."""
     key_pair = given["key_pair"] or (None if parameters.get("Password") else _default_key_pair(app))
     if key_pair:
         parameters["KeyPairName"] = key_pair

@@ -13,6 +13,8 @@ Decisions that are not obvious from the elements themselves:
 - A guest without virtio drivers gets SATA, e1000e and no paravirtual device at all: it would only be shown as unknown.
 - Windows keeps the clock in local time. Under KVM it gets the interfaces of Hyper-V, without which it wastes time in
   timers and locks; and a tablet, for its pointer to be where the viewer's is.
+- A guest with an ISO in its drive boots from its first disk, or, while that has no boot loader, from the ISO: it is
+  installed, and nobody has to take the ISO out for it to come up afterwards.
 - VNC and serial are local: VNC on a unix socket that libvirt chooses, serial on a pty for an interactive console
   and, at the same time, appended to the console log.
 """
@@ -77,7 +79,8 @@ def _platform(spec: DomainSpec) -> Iterator[ET.Element]:
     yield info
     firmware = ET.Element("os")
     _text(firmware, "type", "hvm", arch="x86_64", machine=spec.machine)
-    ET.SubElement(firmware, "boot", dev="hd")
+    if spec.iso is None:  # else the devices say it
+        ET.SubElement(firmware, "boot", dev="hd")
     ET.SubElement(firmware, "smbios", mode="sysinfo")
     yield firmware
     features = ET.Element("features")
@@ -138,7 +141,10 @@ def _label(user: QemuUser) -> ET.Element:
 
 def _devices(spec: DomainSpec) -> ET.Element:
     devices = ET.Element("devices")
-    devices.extend(_disk(disk) for disk in spec.disks)
+    disks = [_disk(disk) for disk in spec.disks]
+    devices.extend(disks)
+    if spec.iso is not None and disks:
+        ET.SubElement(disks[0], "boot", order="1")
     devices.extend(_cdroms(spec))
     devices.extend(_pointer(spec))
     devices.extend(_nic(nic) for nic in spec.nics)
@@ -177,11 +183,15 @@ def _cdroms(spec: DomainSpec) -> Iterator[ET.Element]:
     free = (stem + letter for letter in string.ascii_lowercase if stem + letter not in taken)
     for path, device in zip(filter(None, (spec.seed, spec.config_drive)), free, strict=False):
         yield _cdrom(str(path), device, bus)
+    if spec.iso is not None:
+        drive = _cdrom(str(spec.iso), next(free), bus, "qcow2")
+        ET.SubElement(drive, "boot", order="2")
+        yield drive
 
 
-def _cdrom(path: str, device: str, bus: str) -> ET.Element:
+def _cdrom(path: str, device: str, bus: str, file_format: str = "raw") -> ET.Element:
     element = ET.Element("disk", type="file", device="cdrom")
-    ET.SubElement(element, "driver", name="qemu", type="raw")
+    ET.SubElement(element, "driver", name="qemu", type=file_format)
     ET.SubElement(element, "source", file=path)
     ET.SubElement(element, "target", dev=device, bus=bus)
     ET.SubElement(element, "readonly")

@@ -82,6 +82,7 @@ class SandboxedConverter:
         target: Path,
         target_format: str,
         *,
+        base_format: str = "qcow2",
         report: Callable[[int], None] = lambda percent: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -90,7 +91,7 @@ class SandboxedConverter:
             size = _layer_size(chain[0], inputs[0])
             _check_target(target_format, size, size)
             temporary, output = stack.enter_context(_new_file(target))
-            command = _convert(_layers(len(inputs)), target_format)
+            command = _convert(_layers(len(inputs), base_format), target_format)
             self._run(Call(command, inputs, [output], _limits(size), report, cancelled), f"read {chain[0].name}")
             self._verify(temporary, target_format, size)
 
@@ -150,13 +151,14 @@ def _foreign(info: ImageInfo) -> dict[str, Any]:
     return driver
 
 
-def _layers(count: int) -> dict[str, Any]:
-    """Our own layers, each on the next, whatever names their headers have for each other."""
-    below: dict[str, Any] | None = None
-    for number in reversed(range(count)):
-        below = {"driver": "qcow2", "file": _file(number), "read-only": True, "backing": below}
-    assert below is not None
-    return below
+def _layers(count: int, base_format: str) -> dict[str, Any]:
+    """Layers, each on the next, whatever names their headers have for each other."""
+    found: dict[str, Any] = {"driver": base_format, "file": _file(count - 1), "read-only": True}
+    if base_format == "qcow2":
+        found["backing"] = None
+    for number in reversed(range(count - 1)):
+        found = {"driver": "qcow2", "file": _file(number), "read-only": True, "backing": found}
+    return found
 
 
 def _file(number: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Importing an image (SPEC M7). `data`: disks, each with device, kind, size_gib, `exact` (that size was asked for),
-largest_gib, format (as somebody said), file (what it becomes), and where it is: bucket and object, or handle and name.
-`after`: remove, when the object was put there only to be imported.
+largest_gib, format (as somebody said), `iso` (an empty disk, and this to install from), file (what it becomes), and
+where it is: bucket and object, or handle and name. `after`: remove, when the object was put there only to be imported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from agent.core.errors import BadImage, DriverError, NoSuchObject
 from agent.core.specs import ImageInfo
+from agent.drivers.image import iso
 from agent.jobs import reports, slots
 from agent.jobs.kinds.image import drop_unused_layer
 from agent.jobs.model import Cancelled, Context, Finish, Kind, Step, register
@@ -39,13 +40,15 @@ def _import(context: Context) -> None:
 def _import_disk(context: Context, number: int) -> None:
     disk, storage = context.data["disks"][number], context.drivers.storage
     if disk["file"] in storage.list_images():
-        disk["as"] = disk["format"]  # what it was found to be died with the agent
+        disk["as"] = "iso" if disk.get("iso") else disk["format"]  # what it was found to be died with the agent
         _measure(disk, storage.virtual_size_bytes(storage.image_path(disk["file"])))
         return
     with _told(disk), _cancellable(), _opened(context, number) as source:
         info = context.drivers.converter.probe(source, disk["format"])
+        if disk.get("iso") and info.format == "raw":
+            iso.check(source)
         _measure(disk, info.virtual_bytes)
-        disk["as"] = info.format
+        disk["as"] = "iso" if disk.get("iso") else info.format
         _convert(context, number, source, info)
     storage.install_image(disk["file"], _staged(context, disk))
 
@@ -63,6 +66,8 @@ def _staged(context: Context, disk: dict[str, Any]) -> Path:
 
 def _measure(disk: dict[str, Any], virtual_bytes: int) -> None:
     """The size that the image's disk gets: never less than its content. Raises BadImage."""
+    if disk.get("iso"):
+        return
     needed = -(-virtual_bytes // GIB)
     if needed > disk["largest_gib"]:
         raise BadImage(f"it is a disk of {needed} GiB; {disk['largest_gib']} GiB are possible for {disk['device']}")
@@ -142,6 +147,7 @@ def _row(disk: dict[str, Any]) -> ImageDisk:
         kind=disk["kind"],
         size_gib=disk["size_gib"],
         file=disk["file"],
+        format="iso" if disk.get("iso") else "qcow2",
         import_format=disk["as"].upper(),
         import_bucket=disk.get("bucket", ""),
         import_object=disk.get("object", ""),

@@ -18,6 +18,7 @@ from agent.core import states
 from agent.core.specs import DomainInfo, DomainState, PortSpec
 from agent.jobs import journal, translate
 from agent.jobs.kinds.disk import detach_row
+from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
@@ -246,8 +247,10 @@ def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_di
     session.execute(delete(NetworkInterface).where(NetworkInterface.instance_id == instance_id))
     forget_tags(session, "instance", [instance_id])
     journal.give_up_waiting(session, instance_id, "the instance is gone", now)
+    iso_file = instance.iso_file
     session.flush()
     session.execute(delete(Instance).where(Instance.id == instance_id))
+    enqueue_drop(session, iso_file, now)
 
 
 # ------------------------------------------------------------------------------ kinds

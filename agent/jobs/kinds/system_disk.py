@@ -9,6 +9,7 @@ import datetime as dt
 from sqlalchemy.orm import Session
 
 from agent.core import states
+from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, Step, register
 from agent.store.schema import Disk, Instance, Job
@@ -26,7 +27,9 @@ def _make_and_swap(context: Context) -> Finish:
 
     def finish(session: Session) -> None:
         _swap(session, context)
-        context.data.pop("before")  # it may hold a password's hash
+        before = context.data.pop("before")  # it may hold a password's hash
+        if before["iso_file"] != session.get_one(Instance, context.resource_id).iso_file:
+            enqueue_drop(session, before["iso_file"], context.clock.now())
 
     return finish
 

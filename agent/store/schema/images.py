@@ -71,6 +71,11 @@ class ImageDisk(Base):
     import_object: Mapped[str] = mapped_column(default="")
     snapshot: Mapped[Snapshot | None] = relationship()
 
+    @property
+    def iso_file(self) -> str | None:
+        """The ISO that instances get in their drive."""
+        return self.file if self.format == "iso" else None
+
 
 class ImageShare(Base):
     """An account that may use another one's image (SPEC M6)."""

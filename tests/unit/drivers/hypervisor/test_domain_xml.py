@@ -52,6 +52,7 @@ WINDOWS = replace(
     virtio=False,
     config_drive=Path("/data/seeds/i-bp1000000000000000aa.config-drive"),
 )
+INSTALLED = replace(SMALL, seed=None, iso=Path("/data/images/debian-netinst.qcow2"))
 WINDOWS_VIRTIO = replace(SMALL, os_type="windows", acceleration="kvm", config_drive=WINDOWS.config_drive)
 
 
@@ -67,6 +68,7 @@ WINDOWS_VIRTIO = replace(SMALL, os_type="windows", acceleration="kvm", config_dr
         ("windows_virtio", WINDOWS_VIRTIO),
         ("linux_without_virtio", replace(WINDOWS, os_type="linux", acceleration="tcg", config_drive=None)),
         ("no_seed_no_nic", replace(SMALL, seed=None, nics=())),
+        ("installed_from_iso", INSTALLED),
     ],
 )
 def test_golden(name: str, spec: DomainSpec) -> None:

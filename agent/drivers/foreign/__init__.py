@@ -1,0 +1,1 @@
+"""Guests of others: read, never changed."""
