@@ -312,6 +312,10 @@ class Converter(Protocol):
     ) -> None:
         """The same from our own files: a layer and all that it is an overlay on, the uppermost first."""
 
+    def sweep(self, *, unfinished: bool) -> list[str]:
+        """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of
+        interrupted calls, which only at start is safe; the names."""
+
 
 class Objects(Protocol):
     """Objects by bucket and name (SPEC section 5): buckets are directories of this host, or those of configured stores.

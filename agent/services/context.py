@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """The job runner, as far as services may know it."""
+    """The job runner, as far as services may know it. `open_files`: what callers handed over for jobs."""
+
+    @property
+    def open_files(self) -> OpenFiles: ...
 
     def wake(self) -> None:
         """Look for new jobs. Call after the commit."""

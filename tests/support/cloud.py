@@ -47,6 +47,7 @@ class RunnerStandIn:
 
     wakes: int = 0
     waited: list[str] = field(default_factory=list)
+    open_files: OpenFiles = field(default_factory=OpenFiles)
 
     def wake(self) -> None:
         self.wakes += 1

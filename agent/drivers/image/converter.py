@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _SLOWEST_BYTES, _SLOWEST_CPU_BYTES = 8 << 20, 4 << 20
 _LEAST_SECONDS = 120
 _LARGEST_METADATA = 16  # a file is at most so much of its disk larger, and 64 MiB
 _SPARE_BYTES = 64 << 20
+STALE_SECONDS = 7 * 86400
 _RESIZABLE = ("raw", "qcow2")
 
 _DRIVERS = {name: name for name in IMAGE_FORMATS} | {"vhd": "vpc"}
@@ -40,9 +42,11 @@ _NOISE = re.compile(r"(?:qemu-img|error while \w+[^:]*|Could not open '[^']*'|Fa
 
 
 class SandboxedConverter:
-    """Satisfies core.protocols.Converter. `staging`: a private directory on the file system of the disks."""
+    """Satisfies core.protocols.Converter. `staging`: a private directory on the file system of the disks. `reserve`:
+    bytes that must stay free of a file system of so many."""
 
-    def __init__(self, staging: Path) -> None:
+    def __init__(self, staging: Path, reserve: Callable[[int], int] = lambda total: 0) -> None:
+        self._reserve = reserve
         staging.mkdir(mode=0o700, parents=True, exist_ok=True)
         staging.chmod(0o700)
         self._staging = staging
@@ -62,14 +66,14 @@ class SandboxedConverter:
         report: Callable[[int], None] = lambda percent: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        size = max(info.virtual_bytes, size_bytes or 0)
-        _check_target(target_format, info.virtual_bytes, size)
+        has, wanted = info.virtual_bytes, max(info.virtual_bytes, size_bytes or 0)
+        _check_target(target_format, has, wanted)
         with _new_file(target) as (temporary, output):
-            self._convert([source], _foreign(info), target_format, output, info.virtual_bytes, report, cancelled)
-            if size > info.virtual_bytes:
-                command = ["qemu-img", "resize", "-q", "-f", _DRIVERS[target_format], "/out/0", str(size)]
-                self._run(Call(command, [], [output], _limits(size), cancelled=cancelled), "enlarge the disk image")
-            self._verify(temporary, target_format, size)
+            call = Call(_convert(_foreign(info), target_format), [source], [output], _limits(has), report, cancelled)
+            self._run(call, "read the disk image")
+            if wanted > has:
+                self._run(replace(call, command=_resize(target_format, wanted), inputs=[]), "enlarge the disk image")
+            self._verify(temporary, target_format, wanted)
 
     def export(
         self,
@@ -85,32 +89,32 @@ class SandboxedConverter:
             size = _layer_size(chain[0], inputs[0])
             _check_target(target_format, size, size)
             temporary, output = stack.enter_context(_new_file(target))
-            self._convert(inputs, _layers(len(inputs)), target_format, output, size, report, cancelled)
+            command = _convert(_layers(len(inputs)), target_format)
+            self._run(Call(command, inputs, [output], _limits(size), report, cancelled), f"read {chain[0].name}")
             self._verify(temporary, target_format, size)
 
-    def sweep(self) -> list[str]:
-        """Remove what interrupted calls left; its names. Only at start, before any call."""
-        return durable.sweep(self._staging)
-
-    def _convert(
-        self,
-        inputs: Sequence[int],
-        source: dict[str, Any],
-        target_format: str,
-        output: int,
-        size: int,
-        report: Callable[[int], None],
-        cancelled: Callable[[], bool],
-    ) -> None:
-        options = ["-o", _OPTIONS[target_format]] if target_format in _OPTIONS else []
-        words = ["convert", "-p", "-O", _DRIVERS[target_format], *options, f"json:{json.dumps(source)}", "/out/0"]
-        self._run(Call(["qemu-img", *words], inputs, [output], _limits(size), report, cancelled), "read the disk image")
+    def sweep(self, *, unfinished: bool) -> list[str]:
+        return (durable.sweep(self._staging) if unfinished else []) + durable.sweep_old(self._staging, STALE_SECONDS)
 
     def _run(self, call: Call, doing: str) -> None:
+        """Raises BadImage with what qemu-img complains about, DriverError when the host's disk is nearly full."""
+
+        def cancelled() -> bool:
+            self._check_room(call.outputs[0])
+            return call.cancelled()
+
         try:
-            self._jail.run(call)
+            self._jail.run(replace(call, cancelled=cancelled))
         except JailedFailure as failure:
             raise BadImage(f"cannot {doing}: {_NOISE.sub('', str(failure))}") from None
+
+    def _check_room(self, output: int) -> None:
+        found = os.fstatvfs(output)
+        if found.f_bavail * found.f_frsize < self._reserve(found.f_blocks * found.f_frsize):
+            raise DriverError(
+                "the host's disk has no room for the disk image: delete disks, snapshots, images, or other files of "
+                "the host"
+            )
 
     def _verify(self, path: Path, target_format: str, size: int) -> None:
         """What came out of the jail is as little trusted as what went in."""
@@ -118,6 +122,16 @@ class SandboxedConverter:
             found = detect.inspect(descriptor, target_format)
         if found.virtual_bytes != size:
             raise BadImage(f"the converted disk has {found.virtual_bytes} bytes instead of {size}")
+
+
+def _convert(source: dict[str, Any], target_format: str) -> list[str]:
+    options = ["-o", _OPTIONS[target_format]] if target_format in _OPTIONS else []
+    words = ["qemu-img", "convert", "-p", "-O", _DRIVERS[target_format], *options]
+    return [*words, f"json:{json.dumps(source)}", "/out/0"]
+
+
+def _resize(target_format: str, size: int) -> list[str]:
+    return ["qemu-img", "resize", "-q", "-f", _DRIVERS[target_format], "/out/0", str(size)]
 
 
 def _foreign(info: ImageInfo) -> dict[str, Any]:

@@ -104,19 +104,17 @@ class Jail:
         deadline = time.monotonic() + call.limits.seconds
         words = _Words(call.report)
         process = self._start(call, words)
-        while True:
-            try:
-                process.wait(timeout=LOOK_SECONDS)
-                return
-            except sh.TimeoutException:
+        try:
+            while not _ended(process):
                 if call.cancelled():
-                    _end(process)
-                    raise InterruptedError("cancelled") from None
+                    raise InterruptedError("cancelled")
                 if time.monotonic() > deadline:
-                    _end(process)
-                    raise JailedFailure(f"it takes longer than {call.limits.seconds:.0f} s") from None
-            except sh.ErrorReturnCode as error:
-                raise _failure(error.exit_code, words.complaint, call.limits) from None
+                    raise JailedFailure(f"it takes longer than {call.limits.seconds:.0f} s")
+        except sh.ErrorReturnCode as error:
+            raise _failure(error.exit_code, words.complaint, call.limits) from None
+        except BaseException:
+            _end(process)
+            raise
 
     def _start(self, call: Call, words: _Words) -> sh.RunningCommand:
         for program, package in (("bwrap", "bubblewrap"), ("setpriv", "util-linux"), ("qemu-img", "qemu-utils")):
@@ -180,6 +178,15 @@ def _inheritable(descriptors: Sequence[int]) -> Iterator[list[int]]:
     finally:
         for copy in copies:
             os.close(copy)
+
+
+def _ended(process: sh.RunningCommand) -> bool:
+    """Whether it ended well, after a moment; raises ErrorReturnCode when it did not."""
+    try:
+        process.wait(timeout=LOOK_SECONDS)
+    except sh.TimeoutException:
+        return False
+    return True
 
 
 def _end(process: sh.RunningCommand) -> None:
