@@ -3,6 +3,10 @@
 cloud-init runs boothooks at every boot, before sshd. Ours works once per operation: a marker file names the last
 one done. That way a changed seed takes effect at the next console restart without a new instance-id, which would
 run the user's scripts again, make new host keys, and still not remove an old key.
+
+A disk that was another instance's (of an image made from it, SPEC M2, M3) keeps a directory of that instance below
+/var/lib/cloud/instances, as cloud-init makes them: as long as there is one, what told that instance from others is made
+anew, so that whoever owned the image learns nothing of it and nobody is taken for somebody else.
 """
 
 from __future__ import annotations
@@ -52,6 +56,47 @@ mkdir -p /root/.ssh
 }} >"$keys.ecs"
 mv -f "$keys.ecs" "$keys"
 {password_lines}
+
+# A system that was another instance's gets an id and host keys of its own. The other's seed goes last of all: it tells
+# that this is still to be done.
+new_machine_id() {{
+    [ -s /etc/machine-id ] || return 0
+    tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+    if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then
+        cat /etc/machine-id >/var/lib/dbus/machine-id
+    fi
+    if [ -d /run/systemd/system ]; then # whose journal is kept by that id
+        systemctl --no-block try-restart systemd-journald || :
+    fi
+}}
+new_host_keys() {{
+    for key in /etc/ssh/ssh_host_*_key; do
+        [ -f "$key" ] || continue
+        type=${{key#/etc/ssh/ssh_host_}}
+        rm -f "$key.ecs" "$key.ecs.pub"
+        if ssh-keygen -q -t "${{type%_key}}" -N '' -f "$key.ecs" </dev/null; then
+            mv -f "$key.ecs.pub" "$key.pub"
+            mv -f "$key.ecs" "$key"
+        else
+            rm -f "$key" "$key.pub"
+        fi
+    done
+}}
+own=/var/lib/cloud/instances/{instance}
+mkdir -p "$own"
+others=no
+for other in /var/lib/cloud/instances/*; do
+    if [ "$other" != "$own" ]; then others=yes; fi
+done
+if [ $others = yes ]; then
+    rm -f /etc/shadow- # with the other's password
+    new_machine_id
+    new_host_keys
+    for other in /var/lib/cloud/instances/*; do
+        if [ "$other" != "$own" ]; then rm -rf "$other"; fi
+    done
+fi
+
 if [ -d /etc/ssh ]; then
     mkdir -p /etc/ssh/sshd_config.d
     chmod 755 /etc/ssh/sshd_config.d
@@ -94,6 +139,7 @@ def boothook(spec: SeedSpec) -> str:
         end=END,
         key_lines=_key_lines(spec.public_keys),
         password_lines=_password_lines(spec),
+        instance=shlex.quote(spec.instance_id),
         sshd_lines=_sshd_lines(spec.password_hash is not None),
     )
 
