@@ -65,11 +65,6 @@ class Config:
     def database(self) -> Path:
         return self.data_dir / "ecs.db"
 
-    @property
-    def staging_dir(self) -> Path:
-        """For files that are large and not kept; swept when the agent starts."""
-        return self.data_dir / "staging"
-
     def console_log(self, instance_id: str) -> Path:
         return self.data_dir / "console" / f"{instance_id}.log"
 

@@ -166,11 +166,11 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
             {
                 "device": device,
                 "kind": "system" if system else "data",
-                "format": _format(f"{name}Format", wanted.format),
+                "format": format_of(f"{name}Format", wanted.format),
                 "size_gib": wanted.size_gib or low,
                 "exact": wanted.size_gib is not None,
                 "largest_gib": high,
-                **_source(caller, name, wanted.source),
+                **located(caller, name, wanted.source),
             }
         )
     return planned
@@ -191,7 +191,8 @@ def _check_size(parameter: str, size_gib: int | None, low: int, high: int) -> No
         raise InvalidParameter(parameter, size_gib, why, code="InvalidDiskImageSize.ValueNotSupported")
 
 
-def _format(parameter: str, text: str) -> str:
+def format_of(parameter: str, text: str) -> str:
+    """One of IMAGE_FORMATS, or empty for none. Raises InvalidParameter."""
     found = _FORMATS.get(text.lower())
     if found is None:
         why = f"it must be one of {', '.join(IMAGE_FORMATS)}."
@@ -199,7 +200,7 @@ def _format(parameter: str, text: str) -> str:
     return found
 
 
-def _source(caller: Caller, name: str, source: Source) -> dict[str, str]:
+def located(caller: Caller, name: str, source: Source) -> dict[str, str]:
     """What the job needs to find the content, which is there now."""
     if source.handle:
         with caller.services.open_files.opened(source.handle) as file:

@@ -258,6 +258,7 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
         os_name=plan.image.os_name,
         key_pair_name=request.key_pair_name or None,
         virtio=plan.image.virtio,
+        setup=plan.image.setup,
         user_data=request.user_data,
         deletion_protection=request.deletion_protection,
         ram_role_name=request.ram_role_name or None,

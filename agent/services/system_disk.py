@@ -28,6 +28,8 @@ FOLLOWING = (
     "os_type",
     "os_name",
     "virtio",
+    "setup",
+    "edited",
     "host_name",
     "key_pair_name",
     "password_hash",
@@ -108,7 +110,8 @@ def _follow(instance: Instance, image: Image) -> None:
         # Neither system can use the other's: Linux has a hash, Windows a sealed password and no keys.
         instance.key_pair_name = instance.password_hash = instance.password = None
     instance.image_id, instance.os_type, instance.os_name = image.id, image.os_type, image.os_name
-    instance.virtio = image.virtio
+    instance.virtio, instance.setup = image.virtio, image.setup
+    instance.edited = ""
     if image.os_type == instances.WINDOWS:
         try:
             validate.windows_host_name("HostName", instance.host_name)

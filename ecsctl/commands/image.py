@@ -95,6 +95,7 @@ image = LazyGroup(
     lazy={
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
+        "check": ("ecsctl.commands.image_check", "check", "Say whether a disk or an image is fit to be used."),
         "build": (__name__, "build", "Build a public image on the host."),
     },
 )

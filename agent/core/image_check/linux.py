@@ -9,7 +9,19 @@ from agent.core.image_check.item import Item, failed, listed, ok, unknown, warni
 
 GOOD_FILE_SYSTEMS = ("ext3", "ext4")
 # What never keeps a system from starting.
-_NO_DISK = {"proc", "sysfs", "tmpfs", "devpts", "swap", "debugfs", "cgroup", "overlay", "efivarfs", "securityfs", "none"}
+_NO_DISK = {
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devpts",
+    "swap",
+    "debugfs",
+    "cgroup",
+    "overlay",
+    "efivarfs",
+    "securityfs",
+    "none",
+}
 _NO_DEVICE_NEEDED = {"nofail", "noauto"}
 _MISSING = ("missing", "module")
 
@@ -20,7 +32,10 @@ def file_system(facts: dict[str, Any]) -> Item:
     if kind in GOOD_FILE_SYSTEMS:
         return ok(name, title, f"{kind} on {root}")
     return warning(
-        name, title, f"{kind} on {root}; it works here", "The public cloud supports ext3 and ext4 only for Linux images."
+        name,
+        title,
+        f"{kind} on {root}; it works here",
+        "The public cloud supports ext3 and ext4 only for Linux images.",
     )
 
 
@@ -40,7 +55,9 @@ def system_files(facts: dict[str, Any]) -> Item:
     name, title = "SystemFiles", "system files"
     if facts["system"]["linux"]["init"]:
         return ok(name, title, "/sbin/init is there")
-    return failed(name, title, "there is no /sbin/init", "Do not change /sbin, /bin and /lib*: nothing would be started.")
+    return failed(
+        name, title, "there is no /sbin/init", "Do not change /sbin, /bin and /lib*: nothing would be started."
+    )
 
 
 def boot_loader(facts: dict[str, Any]) -> Item:
@@ -63,7 +80,9 @@ def fstab(facts: dict[str, Any]) -> Item:
     entries = [entry for entry in linux["fstab"] if _needs_device(entry)]
     lost = [f"{entry['mount']} ({entry['device']})" for entry in entries if entry["mount"] not in mounted]
     if lost:
-        advice = "Take entries of data disks out of /etc/fstab, or give them `nofail`: their disks are not in the image."
+        advice = (
+            "Take entries of data disks out of /etc/fstab, or give them `nofail`: their disks are not in the image."
+        )
         return failed(name, title, f"on no partition of this disk: {listed(lost)}", advice)
     fragile = [entry["device"] for entry in entries if entry["device"].startswith(("/dev/sd", "/dev/hd", "/dev/xvd"))]
     if fragile:

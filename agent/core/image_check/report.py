@@ -33,6 +33,12 @@ class Report:
         return next((level for level in (Level.FAILED, Level.WARNING, Level.UNKNOWN) if level in levels), Level.OK)
 
 
+def unreadable(why: str) -> Report:
+    """Of a file that is no image, or none that may be used."""
+    advice = "Bring one whole image of a supported format, which refers to no other file."
+    return Report((failed("Format", "file format", why, advice),))
+
+
 def report(info: ImageInfo | None, facts: Facts) -> Report:
     """`info` None: a disk of ours, whose file nobody brings."""
     items = [*(disk.file_rules(info) if info else ()), *(rule(facts) for rule in disk.RULES)]

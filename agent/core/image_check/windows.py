@@ -22,7 +22,9 @@ def edition(facts: dict[str, Any]) -> Item:
     if _ANY_SERVER.search(found):
         advice = "The guide knows Windows Server 2003 to 2012 R2 only; here it can be imported all the same."
         return warning(name, title, found, advice)
-    return failed(name, title, found, "Windows XP, 7, 8, 10 and other desktop editions are not supported: use a Server.")
+    return failed(
+        name, title, found, "Windows XP, 7, 8, 10 and other desktop editions are not supported: use a Server."
+    )
 
 
 def file_system(facts: dict[str, Any]) -> Item:

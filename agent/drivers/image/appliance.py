@@ -1,4 +1,4 @@
-"""The small virtual machine that disks of strangers are mounted in: libguestfs' appliance, made from this host's packages.
+"""The small virtual machine that disks are mounted in: libguestfs' appliance, made from this host's packages.
 
 Its kernel is the newest of the host's own. A host without one, such as a container, gets Debian's cloud kernel: the
 package is fetched through apt, which verifies it, and unpacked privately, so nothing that boots the host changes.

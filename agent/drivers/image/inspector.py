@@ -11,11 +11,12 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sh
 
@@ -43,22 +44,42 @@ Report = Callable[[int, str], None]
 
 
 class _Answer:
-    """What the program says, no more than it may."""
+    """What the program says, in files that it writes to itself, so that nothing of it is lost or piles up in memory."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self.content, self.said = "", ""
-        self.too_much = False
+    def __init__(self, output: IO[bytes], errors: IO[bytes], report: Report) -> None:
+        self.output, self.errors = output, errors
+        self._report, self._stage = report, ""
 
-    def on_output(self, chunk: str | bytes) -> None:
-        text = chunk.decode(errors="replace") if isinstance(chunk, bytes) else chunk
-        self.content += text[: ANSWER_BYTES - len(self.content)]
-        self.too_much = len(self.content) >= ANSWER_BYTES
+    @property
+    def too_much(self) -> bool:
+        return any(os.fstat(file.fileno()).st_size > ANSWER_BYTES for file in (self.output, self.errors))
 
-    def on_error(self, line: str) -> None:
-        self.said = line.strip()[-1000:] or self.said
-        if line.strip() in _STAGES:
-            self._report(_STAGES[line.strip()], "looking into the disk")
+    @property
+    def last_line(self) -> str:
+        lines = _content(self.errors).strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    def tell(self) -> None:
+        """Report a stage that has been reached, once."""
+        stage = self.last_line
+        if stage in _STAGES and stage != self._stage:
+            self._stage = stage
+            self._report(_STAGES[stage], "looking into the disk")
+
+    def facts(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(_content(self.output))
+        except ValueError:
+            raise DriverError("cannot look into the disk: the program that does it gave no answer") from None
+        if "error" in found:
+            error = str(found["error"])
+            raise BadImage(error) if found["content"] else DriverError(f"cannot look into the disk: {error}")
+        facts: dict[str, Any] = found["facts"]
+        return facts
+
+
+def _content(file: IO[bytes]) -> str:
+    return os.pread(file.fileno(), ANSWER_BYTES, 0).decode(errors="replace")
 
 
 class GuestfsInspector:
@@ -96,10 +117,11 @@ class GuestfsInspector:
         report(10, "starting the appliance")
         kvm = self._acceleration() == "kvm"
         command = self._command(chain, appliance, writable=order["do"] == "edit", kvm=kvm)
-        answer = _Answer(report)
-        process = _start(command, json.dumps({**order, "disk": str(chain[0]), "emulate": not kvm}), answer)
-        _wait(process, answer, cancelled)
-        return _facts(answer)
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            answer = _Answer(output, errors, report)
+            process = _start(command, json.dumps({**order, "disk": str(chain[0]), "emulate": not kvm}), answer)
+            _wait(process, answer, cancelled)
+            return answer.facts()
 
     def _command(self, chain: Sequence[Path], appliance: Path, *, writable: bool, kvm: bool) -> list[str]:
         visible = [word for path in _VISIBLE for word in ("--ro-bind-try", path, path)]
@@ -116,7 +138,20 @@ class GuestfsInspector:
             *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"),
             *("--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/var"),
             *visible,
-            *("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/var/tmp"),
+            *(
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+                "--perms",
+                "1777",
+                "--tmpfs",
+                "/tmp",
+                "--perms",
+                "1777",
+                "--tmpfs",
+                "/var/tmp",
+            ),
             *(("--dev-bind", "/dev/kvm", "/dev/kvm") if kvm else ()),
             *directories,
             *("--ro-bind", str(PROGRAM), "/program/inside", "--ro-bind", str(appliance), "/appliance"),
@@ -139,11 +174,8 @@ def _start(command: list[str], order: str, answer: _Answer) -> sh.RunningCommand
     mortal = sh.Command("setpriv").bake("--pdeathsig", "KILL", "--", "prlimit", *limits, "--", *command)
     return mortal(
         _in=order,
-        _out=answer.on_output,
-        _err=answer.on_error,
-        _out_bufsize=0,
-        _no_out=True,
-        _no_err=True,
+        _out=answer.output,
+        _err=answer.errors,
         _bg=True,
         _bg_exc=False,
         _tty_out=False,
@@ -157,6 +189,7 @@ def _wait(process: sh.RunningCommand, answer: _Answer, cancelled: Callable[[], b
             process.wait(timeout=LOOK_SECONDS)
             return
         except sh.TimeoutException:
+            answer.tell()
             if cancelled():
                 _end(process)
                 raise InterruptedError("cancelled") from None
@@ -164,7 +197,7 @@ def _wait(process: sh.RunningCommand, answer: _Answer, cancelled: Callable[[], b
                 _end(process)
                 raise BadImage(f"looking into the disk takes longer than {SECONDS:.0f} s, or tells too much") from None
         except sh.ErrorReturnCode as error:
-            why = answer.said or f"exit status {error.exit_code}"
+            why = answer.last_line or f"exit status {error.exit_code}"
             raise DriverError(f"cannot look into the disk: {why}") from None
 
 
@@ -174,15 +207,3 @@ def _end(process: sh.RunningCommand) -> None:
         process.kill()
     with contextlib.suppress(sh.ErrorReturnCode):
         process.wait()
-
-
-def _facts(answer: _Answer) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(answer.content)
-    except ValueError:
-        raise DriverError("cannot look into the disk: the program that does it gave no answer") from None
-    if "error" in found:
-        error = str(found["error"])
-        raise BadImage(error) if found["content"] else DriverError(f"cannot look into the disk: {error}")
-    facts: dict[str, Any] = found["facts"]
-    return facts

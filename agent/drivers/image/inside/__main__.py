@@ -1,4 +1,4 @@
-"""`python3 -m inside`: {"do": "inspect" or "edit", "disk": path, "emulate": bool, ...} → {"facts": ...} or {"error": ...}."""
+"""{"do": "inspect" or "edit", "disk": path, "emulate": bool, …} → {"facts": …}, or {"error": …, "content": bool}."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ TASKS = {"inspect": facts.gather, "edit": edit.apply}
 def main() -> int:
     order: dict[str, Any] = json.load(sys.stdin)
     task = TASKS[order["do"]]
+    answer: dict[str, Any]
     try:
         with opened(order["disk"], writable=order["do"] == "edit", emulate=order["emulate"]) as handle:
             answer = {"facts": task(Guest(handle), order)}

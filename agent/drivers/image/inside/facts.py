@@ -33,6 +33,7 @@ def gather(guest: Guest, order: dict[str, Any]) -> dict[str, Any]:
 
 def _partitions(guest: Guest) -> list[dict[str, Any]]:
     handle = guest.handle
+    parts: list[dict[str, int]] = guest.tried(handle.part_list, DISK, default=[])
     return [
         {
             "number": part["part_num"],
@@ -40,13 +41,13 @@ def _partitions(guest: Guest) -> list[dict[str, Any]]:
             "id": guest.tried(handle.part_get_mbr_id, DISK, part["part_num"], default=0),
             "bootable": bool(guest.tried(handle.part_get_bootable, DISK, part["part_num"], default=0)),
         }
-        for part in guest.tried(handle.part_list, DISK, default=[])
+        for part in parts
     ]
 
 
 def _file_systems(guest: Guest) -> list[dict[str, Any]]:
     """Each with what its checker finds, before anything is mounted. `damage`: empty: none; None: not checked."""
-    found = guest.tried(guest.handle.list_filesystems, default={})
+    found: dict[str, str] = guest.tried(guest.handle.list_filesystems, default={})
     return [
         {"device": device, "type": kind, "damage": _damage(guest, device, kind)}
         for device, kind in sorted(found.items())
@@ -87,7 +88,7 @@ def _system(guest: Guest, root: str, found: dict[str, Any]) -> dict[str, Any]:
     system: dict[str, Any] = {
         "type": guest.tried(handle.inspect_get_type, root, default="unknown"),
         "distro": guest.tried(handle.inspect_get_distro, root, default="unknown"),
-        "name": guest.tried(handle.inspect_get_product_name, root, default="unknown"),
+        "name": guest.tried(handle.inspect_get_product_name, root, default="unknown"),  # of some, only a number
         "version": f"{guest.tried(handle.inspect_get_major_version, root, default=0)}."
         f"{guest.tried(handle.inspect_get_minor_version, root, default=0)}",
         "architecture": guest.tried(handle.inspect_get_arch, root, default="unknown"),
@@ -102,5 +103,6 @@ def _system(guest: Guest, root: str, found: dict[str, Any]) -> dict[str, Any]:
     if system["type"] == "windows":
         system["windows"] = windows.facts(guest, root)
     elif system["type"] == "linux":
+        system["name"] = linux.name(guest) or system["name"]
         system["linux"] = linux.facts(guest)
     return system

@@ -118,7 +118,8 @@ def entries(content: bytes) -> Iterator[str]:
 
 def _archive(content: bytes) -> tuple[list[str], int]:
     """The names in one "newc" archive, and its length."""
-    names, position = [], 0
+    names: list[str] = []
+    position = 0
     while content[position : position + 6] in (b"070701", b"070702"):
         size = int(content[position + 54 : position + 62], 16)
         name_size = int(content[position + 94 : position + 102], 16)
@@ -159,4 +160,3 @@ def _by_program(program: str, content: bytes) -> bytes:
     if not plain:
         raise _Unreadable
     return plain
-

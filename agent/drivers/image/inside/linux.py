@@ -39,8 +39,15 @@ def facts(guest: Guest) -> dict[str, Any]:
     }
 
 
+def name(guest: Guest) -> str:
+    """As the system calls itself, or empty."""
+    text = guest.text("/etc/os-release") or guest.text("/usr/lib/os-release")
+    found = re.search(r"^PRETTY_NAME=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
 def _free(guest: Guest) -> dict[str, int]:
-    now = guest.tried(guest.handle.statvfs, "/", default={})
+    now: dict[str, int] = guest.tried(guest.handle.statvfs, "/", default={})
     block = now.get("frsize") or now.get("bsize") or 0
     return {
         "bytes": now.get("bavail", 0) * block,

@@ -16,7 +16,9 @@ RULES = {
     "ip6tables": ("/etc/sysconfig/ip6tables", "/etc/iptables/rules.v6"),
     "nftables": ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf"),
 }
-_REFUSES = re.compile(r"^\s*-A\s.*-j\s+(DROP|REJECT)|^:INPUT\s+DROP|policy\s+drop|\b(drop|reject)\s*;?\s*$", re.MULTILINE)
+_REFUSES = re.compile(
+    r"^\s*-A\s.*-j\s+(DROP|REJECT)|^:INPUT\s+DROP|policy\s+drop|\b(drop|reject)\s*;?\s*$", re.MULTILINE
+)
 
 
 def enabled(guest: Guest) -> set[str]:

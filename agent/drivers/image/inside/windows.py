@@ -17,7 +17,9 @@ def facts(guest: Guest, root: str) -> dict[str, Any]:
     system_root = guest.tried(handle.inspect_get_windows_systemroot, root, default="/Windows")
     found: dict[str, Any] = {
         "variant": guest.tried(handle.inspect_get_product_variant, root, default="unknown"),
-        "drivers": [name for name, file in DRIVER_FILES.items() if _there(guest, f"{system_root}/System32/drivers", file)],
+        "drivers": [
+            name for name, file in DRIVER_FILES.items() if _there(guest, f"{system_root}/System32/drivers", file)
+        ],
         "boot_drivers": [],
         "remote_desktop": None,
         "cloudbase_init": _there(guest, "/Program Files/Cloudbase Solutions", "Cloudbase-Init"),
@@ -70,9 +72,10 @@ class _Registry:
         node = self._node(path)
         if not node:
             return None
-        children = self._guest.tried(self._handle.hivex_node_children, node, default=[])
+        children: list[dict[str, int]] = self._guest.tried(self._handle.hivex_node_children, node, default=[])
         return [
-            str(self._guest.tried(self._handle.hivex_node_name, child["hivex_node_h"], default="")) for child in children
+            str(self._guest.tried(self._handle.hivex_node_name, child["hivex_node_h"], default=""))
+            for child in children
         ]
 
     def _node(self, path: tuple[str, ...]) -> int:
