@@ -90,7 +90,13 @@ class Agent:
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
         self.uploads = Uploads(
-            PartialFiles(config.data_dir / "uploads"), self.store, self.sealer, self.clock, config, self.drivers.storage
+            PartialFiles(config.data_dir / "uploads"),
+            self.store,
+            self.sealer,
+            self.clock,
+            config,
+            self.drivers.storage,
+            self.drivers.objects,
         )
         self.timetable = Timetable(
             config,
@@ -126,7 +132,6 @@ class Agent:
             builder=self.drivers.builder,
             objects=self.drivers.objects,
             uploads=self.uploads,
-            open_files=self.runner.open_files,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),

@@ -11,6 +11,7 @@ from agent.api.common import given_tags, refuse
 from agent.api.edge.call import Call
 from agent.api.edge.params import ErrorCode, Params, RegionParams, Tag, one_of
 from agent.api.edge.registry import ECS, HOST, action
+from agent.services import image_export as exporting
 from agent.services import image_import as importing
 
 _IGNORED = ("RoleName", "LicenseType", "ResourceGroupId", "StorageLocationArn", "Features", "DetectionStrategy")
@@ -114,3 +115,45 @@ def _begin(call: Call, p: ImportParams, disks: list[importing.Wanted]) -> dict[s
     image, job = importing.begin(caller(call), request)
     call.after_commit(call.services.runner.wake)
     return {"ImageId": image.id, "TaskId": job.id, "RegionId": call.region_id}
+
+
+class ExportImageParams(RegionParams):
+    image_id: str
+    oss_bucket: Annotated[str, Field(alias="OSSBucket")]
+    oss_prefix: Annotated[str, Field(alias="OSSPrefix")] = ""
+    image_format: str = ""
+
+
+class ExportImageFileParams(RegionParams):
+    image_id: str
+    image_format: str = ""
+
+
+@action(
+    "ExportImage",
+    version=ECS,
+    params=ExportImageParams,
+    resource="image/{image_id}",
+    access="write",
+    dry_run=True,
+    ignored=("RoleName",),
+)
+def export_image(call: Call, p: ExportImageParams) -> dict[str, Any]:
+    job = exporting.begin(caller(call), p.image_id, p.oss_bucket, prefix=p.oss_prefix, file_format=p.image_format)
+    call.after_commit(call.services.runner.wake)
+    return {"TaskId": job.id, "RegionId": call.region_id}
+
+
+@action(
+    "ExportImageFile",
+    version=HOST,
+    params=ExportImageFileParams,
+    resource="image/{image_id}",
+    access="write",
+    ram="ecs:ExportImage",
+)
+def export_image_file(call: Call, p: ExportImageFileParams) -> dict[str, Any]:
+    """The same to the account's hidden bucket, for whoever fetches the file at once, and then deletes it there."""
+    job = exporting.begin(caller(call), p.image_id, "", file_format=p.image_format)
+    call.after_commit(call.services.runner.wake)
+    return {"TaskId": job.id, "Bucket": job.data["bucket"], "Object": job.data["object"]}

@@ -15,9 +15,10 @@ from sqlalchemy import select
 from agent.core import object_names
 from agent.core.errors import ApiError, Conflict, DriverError, InvalidParameter, NoSuchObject, NotFound
 from agent.core.specs import ObjectInfo
+from agent.jobs import journal
 from agent.services.context import Caller
 from agent.services.stores import ConfiguredStore, stores_of
-from agent.store.schema import Account, Bucket, Upload
+from agent.store.schema import Account, Bucket, Job, Upload
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]\Z")
 HIDDEN = "ecs-import-"  # begins the name of the bucket that an account's files are imported from; it is not listed
@@ -80,11 +81,20 @@ def delete(caller: Caller, name: str) -> None:
     sent = caller.session.scalar(select(Upload.id).where(Upload.bucket == name).limit(1))
     if sent is not None:
         raise Conflict(f'The upload "{sent}" to the bucket "{name}" is not complete: abort it.', code="BucketNotEmpty")
+    _check_no_export(caller, name)
     try:
         caller.services.objects.drop_bucket(name)
     except DriverError as error:
         raise Conflict(f"The bucket cannot be deleted: {error}.", code="BucketNotEmpty") from None
     caller.session.delete(place.row)
+
+
+def _check_no_export(caller: Caller, name: str) -> None:
+    unfinished = select(Job).where(Job.kind == "image.export", Job.state.in_(journal.UNFINISHED))
+    for job in caller.session.scalars(unfinished.where(Job.account_id == caller.account_id)):
+        if job.data["bucket"] == name:
+            why = f'The image "{job.resource_id}" is being exported to the bucket "{name}" by the task "{job.id}".'
+            raise Conflict(why, code="BucketNotEmpty")
 
 
 def get(caller: Caller, name: str, *, parameter: str = "Bucket", code: str = NO_BUCKET) -> Place:

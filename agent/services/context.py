@@ -68,7 +68,6 @@ class Services:
     builder: Builder
     objects: Objects
     uploads: Uploads
-    open_files: OpenFiles  # that callers handed over
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels
     consoles: SerialConsoles

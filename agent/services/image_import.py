@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.core import disk_categories, ids, validate
-from agent.core.errors import InvalidParameter, MissingParameter, NotFound
+from agent.core.errors import InvalidParameter, MissingParameter
 from agent.core.ids import random_word
 from agent.core.specs import IMAGE_FORMATS
 from agent.jobs import journal
 from agent.services import bucket as buckets
-from agent.services import disk_plan, image, quota, space, tag
+from agent.services import disk_plan, handed_file, image, quota, space, tag
 from agent.services.context import Caller
 from agent.store.schema import Image, Job
 
@@ -203,10 +203,7 @@ def format_of(parameter: str, text: str) -> str:
 def located(caller: Caller, name: str, source: Source) -> dict[str, str]:
     """What the job needs to find the content, which is there now."""
     if source.handle:
-        with caller.services.open_files.opened(source.handle) as file:
-            if file is None:
-                raise NotFound("InvalidFile.NotFound", f"{name}Source", source.handle)
-            return {"handle": source.handle, "name": file.name}
+        return {"handle": source.handle, "name": handed_file.name_of(caller, f"{name}Source", source.handle)}
     if not source.object:
         raise MissingParameter(f"{name}OSSObject")
     bucket, key = source.bucket, source.object

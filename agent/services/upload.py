@@ -20,12 +20,13 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.errors import ApiError, Conflict, DriverError, InvalidParameter, NotFound, WrongContent
 from agent.core.ids import random_word
-from agent.core.protocols import PartialFiles, Storage
+from agent.core.protocols import Objects, PartialFiles, Storage
 from agent.core.specs import ObjectInfo
+from agent.jobs import journal
 from agent.services import bucket as buckets
 from agent.services import space
 from agent.services.context import Caller
-from agent.store.schema import Upload
+from agent.store.schema import Bucket, Job, Upload
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 
@@ -166,6 +167,7 @@ class Uploads:
     clock: Clock
     config: Config
     storage: Storage
+    objects: Objects
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _at_work: set[str] = field(default_factory=set)
 
@@ -207,7 +209,20 @@ class Uploads:
             gone = sorted(self.files.list() - known)
         for upload_id in gone:
             self.files.remove(upload_id)
+        self._sweep_hidden(over)
         return gone
+
+    def _sweep_hidden(self, over: dt.datetime) -> None:
+        """Objects that were to be imported, or fetched, at once, and were not."""
+        with self.store.read() as session:
+            at_work = select(Job.id).where(Job.kind.like("image.%"), Job.state.in_(journal.UNFINISHED)).limit(1)
+            if session.scalar(at_work) is not None:
+                return
+            hidden = session.scalars(select(Bucket.name).where(Bucket.name.startswith(buckets.HIDDEN))).all()
+        for name in hidden:
+            for found in list(self.objects.find(name)):
+                if found.modified < over.timestamp():
+                    self.objects.remove(name, found.key)
 
     def _claims(self, kind: str, ticket: str) -> dict[str, str]:
         claims = self.sealer.open_claims(kind, ticket)

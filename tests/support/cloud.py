@@ -162,7 +162,7 @@ class Cloud:
         storage, settings = cast(Storage, self.storage), Config(**config)
         self.objects = ObjectStores(LocalBuckets(directory / "buckets"), directory / "staging", {})
         files = PartialFiles(directory / "uploads")
-        self.uploads = Uploads(files, self.store, sealer, self.clock, settings, storage)
+        self.uploads = Uploads(files, self.store, sealer, self.clock, settings, storage, self.objects)
         self.services = Services(
             version="0",
             config=settings,
@@ -177,7 +177,6 @@ class Cloud:
             builder=CatalogueStandIn(),
             objects=self.objects,
             uploads=self.uploads,
-            open_files=OpenFiles(),
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,
             consoles=SerialConsoles(hypervisor, self.clock),

@@ -9,12 +9,14 @@ import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from agent.core.errors import BadImage, DriverError, NoSuchObject
 from agent.core.specs import ImageInfo
+from agent.jobs import reports
 from agent.jobs.kinds.image import drop_unused_layer
 from agent.jobs.model import Cancelled, Context, Finish, Kind, Step, register
 from agent.store.queries import forget_tags
@@ -39,31 +41,23 @@ def _import_disk(context: Context, number: int) -> None:
         disk["as"] = disk["format"]  # what it was found to be died with the agent
         _measure(disk, storage.virtual_size_bytes(storage.image_path(disk["file"])))
         return
-    progress = _progress(context, number)
-    staged = context.config.staging_dir / f"{disk['file']}.qcow2"
-    with _told(disk), _cancellable(context), _opened(context, disk, progress) as source:
+    with _told(disk), _cancellable(), _opened(context, number) as source:
         info = context.drivers.converter.probe(source, disk["format"])
         _measure(disk, info.virtual_bytes)
         disk["as"] = info.format
-        _convert(context, disk, source, info, progress)
-    storage.install_image(disk["file"], staged)
+        _convert(context, number, source, info)
+    storage.install_image(disk["file"], _staged(context, disk))
 
 
-def _convert(
-    context: Context, disk: dict[str, Any], source: int, info: ImageInfo, progress: Callable[[int, str], None]
-) -> None:
-    staged = context.config.staging_dir / f"{disk['file']}.qcow2"
+def _convert(context: Context, number: int, source: int, info: ImageInfo) -> None:
+    staged = _staged(context, context.data["disks"][number])
     staged.unlink(missing_ok=True)  # of a try that was broken off between this and the installing
-    context.drivers.converter.convert(
-        source,
-        info,
-        staged,
-        "qcow2",
-        report=lambda percent: progress(
-            _FETCHED + percent * (_CONVERTED - _FETCHED) // 100, f"converting {info.format}"
-        ),
-        cancelled=context.cancelled,
-    )
+    report = _part(context, number, _FETCHED, _CONVERTED, f"converting {info.format}")
+    context.drivers.converter.convert(source, info, staged, "qcow2", report=report, cancelled=context.cancelled)
+
+
+def _staged(context: Context, disk: dict[str, Any]) -> Path:
+    return context.config.staging_dir / f"{disk['file']}.qcow2"
 
 
 def _measure(disk: dict[str, Any], virtual_bytes: int) -> None:
@@ -77,8 +71,9 @@ def _measure(disk: dict[str, Any], virtual_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(context: Context, disk: dict[str, Any], progress: Callable[[int, str], None]) -> Iterator[int]:
+def _opened(context: Context, number: int) -> Iterator[int]:
     """A descriptor of the disk's content."""
+    disk = context.data["disks"][number]
     if "handle" in disk:
         with context.open_files.opened(disk["handle"]) as file:
             if file is None:
@@ -88,25 +83,18 @@ def _opened(context: Context, disk: dict[str, Any], progress: Callable[[int, str
     with context.drivers.objects.opened(
         disk["bucket"],
         disk["object"],
-        report=lambda percent: progress(percent * _FETCHED // 100, "fetching"),
+        report=_part(context, number, 0, _FETCHED, "fetching"),
         cancelled=context.cancelled,
     ) as descriptor:
         yield descriptor
 
 
-def _progress(context: Context, number: int) -> Callable[[int, str], None]:
-    """Reports of one disk's work as that of the whole import, each percent once."""
-    count, last = len(context.data["disks"]), -1
+def _part(context: Context, number: int, first: int, last: int, doing: str) -> Callable[[int], None]:
+    """For the progress of one disk's work from `first` to `last` percent of it."""
+    count = len(context.data["disks"])
     which = f" disk {number + 1}/{count}" if count > 1 else ""
-
-    def report(percent: int, doing: str) -> None:
-        nonlocal last
-        of_all = (100 * number + percent) // count
-        if of_all != last:
-            last = of_all
-            context.report(of_all, f"{doing}{which}")
-
-    return report
+    begin = 100 * number
+    return reports.part(context.report, (begin + first) / count, (begin + last) / count, doing + which)
 
 
 @contextlib.contextmanager
@@ -122,7 +110,7 @@ def _told(disk: dict[str, Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cancellable(context: Context) -> Iterator[None]:
+def _cancellable() -> Iterator[None]:
     try:
         yield
     except InterruptedError:
@@ -131,7 +119,7 @@ def _cancellable(context: Context) -> Iterator[None]:
 
 def _discard(context: Context) -> None:
     for disk in context.data["disks"]:
-        (context.config.staging_dir / f"{disk['file']}.qcow2").unlink(missing_ok=True)
+        _staged(context, disk).unlink(missing_ok=True)
         drop_unused_layer(context, disk["file"])
     _remove_objects(context)
 
