@@ -19,6 +19,7 @@ _COMMANDS = {
     "snapshot-policy": "When snapshots are taken by themselves.",
     "role": "RAM roles: what programs may do, and who may act as them.",
     "policy": "RAM policies: what is allowed and what is not.",
+    "account": "Accounts of the host, which know nothing of each other.",
     "caller": "As whom the agent sees you.",
     "tag": "Tags of resources.",
     "region": "Regions.",

@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     auto_snapshot_policy,
     bucket,
     disk,
@@ -40,6 +41,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "auto_snapshot_policy",
     "bucket",
     "disk",

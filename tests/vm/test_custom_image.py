@@ -1,5 +1,5 @@
-"""Images made of a real guest, and instances made of these: they get its content, and nothing of what it was (SPEC M2-M4,
-M11)."""
+"""Images made of a real guest, and instances made of these (SPEC M2-M4, M11): they get its content, and nothing of what
+it was."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_an_image_of_a_running_instance_gives_others_its_content_and_not_its_ide
     agent.wait_status(made, "Stopped")
     agent.call("DeleteImage", ImageId=image_id, Force="true")
     for disk in _disks(agent, made):
-        with pytest.raises(CallFailed, match="InvalidOperation.ImageNotFound"):
+        with pytest.raises(CallFailed, match=r"InvalidOperation\.ImageNotFound"):
             agent.call("ReInitDisk", DiskId=disk["DiskId"], **({"Password": OTHER} if disk["Type"] == "system" else {}))
     agent.call("DeleteInstance", InstanceId=made, Force="true")
     agent.wait_status(made, None)
