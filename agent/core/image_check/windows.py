@@ -85,10 +85,20 @@ def guest_agent(facts: dict[str, Any]) -> Item:
     return warning(name, title, "qemu-ga is installed", "The guide asks not to install it; here it does no harm.")
 
 
-RULES = (edition, file_system, drivers, remote_desktop, firewall, cloudbase_init, guest_agent)
+def interfaces(facts: dict[str, Any]) -> Item:
+    name, title, found = "NetworkInterfaces", "network interfaces", facts["system"]["windows"]["interfaces"]
+    if found is None:
+        return unknown(name, title, "the registry could not be read")
+    if found > 1:
+        advice = "Importing systems with several network interfaces is not supported: remove those that are not used."
+        return warning(name, title, f"{found} have been configured", advice)
+    return ok(name, title, str(found))
+
+
+RULES = (edition, file_system, drivers, remote_desktop, firewall, cloudbase_init, guest_agent, interfaces)
 
 
 def platform(product: str) -> str:
     """The public API's name of the release, as `Windows Server 2012`."""
     match = re.search(r"20[0-9]{2}", product)
-    return f"Windows Server {match[0]}" if match else "Windows"
+    return f"Windows Server {match[0]}" if match else "Other Windows"

@@ -170,7 +170,7 @@ def _new_identity(guest: Guest) -> None:
     with tempfile.TemporaryDirectory() as directory:
         for kind in HOST_KEYS:
             _new_host_key(guest, kind, Path(directory, kind))
-    for path in [*guest.files("/etc/ssh", "ssh_host_dsa_key*"), *guest.files(DROPBEAR_KEYS, "dropbear_*_host_key")]:
+    for path in [*guest.files("/etc/ssh", "ssh_host_dsa_key*"), *guest.files(DROPBEAR_KEYS, "*host_key")]:
         guest.handle.rm(path)  # nobody should use DSA any more; dropbear makes its own at the next connection
 
 

@@ -17,9 +17,10 @@ from .guest import Guest
 DRIVERS = ("virtio_blk", "virtio_pci", "virtio_net")
 BUILT_IN, IN_INITRAMFS, MODULE, MISSING, UNKNOWN = "built in", "initramfs", "module", "missing", "unknown"
 MAX_FILE_BYTES = 256 << 20
-MAX_CONTENT_BYTES = 1 << 30
+MAX_CONTENT_BYTES = 1 << 29
 MAX_KERNELS = 4  # the newest; others are seldom booted, and each takes seconds
 _CHUNK = 1 << 20
+_MAGIC = (b"070701", b"070702")
 _HEADER = 110  # bytes of an entry of a "newc" archive, before its name
 _LISTS_BYTES = 2 << 20
 # Programs for what Python cannot read itself, by the magic number.
@@ -94,25 +95,19 @@ def _modules_inside(guest: Guest, path: str) -> set[str] | None:
         try:
             guest.handle.download(path, str(copy))
             return _module_names("\n".join(entries(copy.read_bytes())))
-        except (RuntimeError, _Unreadable, OSError, ValueError, EOFError, lzma.LZMAError, zlib.error):
+        except (RuntimeError, _Unreadable, OSError, ValueError, EOFError, MemoryError, lzma.LZMAError, zlib.error):
             return None
 
 
 def entries(content: bytes) -> Iterator[str]:
     """Names in an initramfs: archives one after the other, each plain or compressed. Raises for what is neither."""
-    position = 0
-    while True:
-        while content[position : position + 1] == b"\0":
-            position += 1
-        rest = content[position:]
-        if not rest:
-            return
-        if rest.startswith((b"070701", b"070702")):
+    while rest := content.lstrip(b"\0"):
+        if rest.startswith(_MAGIC):
             names, length = _archive(rest)
             yield from names
-            position += length
+            content = rest[length:]
         else:
-            plain, position = _decompressed(rest), len(content)
+            plain, content = _decompressed(rest)
             yield from entries(plain)
 
 
@@ -120,7 +115,7 @@ def _archive(content: bytes) -> tuple[list[str], int]:
     """The names in one "newc" archive, and its length."""
     names: list[str] = []
     position = 0
-    while content[position : position + 6] in (b"070701", b"070702"):
+    while content[position : position + 6] in _MAGIC:
         size = int(content[position + 54 : position + 62], 16)
         name_size = int(content[position + 94 : position + 102], 16)
         name = content[position + _HEADER : position + _HEADER + name_size].rstrip(b"\0").decode(errors="replace")
@@ -136,14 +131,18 @@ def _aligned(position: int) -> int:
     return -(-position // 4) * 4
 
 
-def _decompressed(content: bytes) -> bytes:
+def _decompressed(content: bytes) -> tuple[bytes, bytes]:
+    """What a compressed archive holds, and what follows it."""
     for magic, program in PROGRAMS.items():
         if content.startswith(magic):
-            return _by_program(program, content)
+            return _by_program(program, content), b""
     for magic, make in _DECOMPRESSORS.items():
         if content.startswith(magic):
-            plain: bytes = make().decompress(content, MAX_CONTENT_BYTES)
-            return plain
+            stream = make()
+            plain: bytes = stream.decompress(content, MAX_CONTENT_BYTES)
+            if not stream.eof:
+                raise _Unreadable
+            return plain, stream.unused_data
     raise _Unreadable
 
 
