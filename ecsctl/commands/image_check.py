@@ -73,12 +73,12 @@ def _parameters(client: Client, source: str) -> Iterator[dict[str, str]]:
 
 
 def _show(app: App, report: dict[str, Any]) -> None:
-    if app.output not in ("table", "wide") or app.query:
+    if app.output not in ("", "table", "wide") or app.query:
         app.emit_item(report, _VIEW)
         return
     items = unwrap(report, "Items.Item")
     app.emit_list(items, _VIEW)
-    for item in items if app.output == "table" else []:
+    for item in items if app.output != "wide" else []:
         if item["Advice"]:
             click.echo(f"{item['Title']}: {item['Advice']}", err=True)
     if report["Platform"]:
