@@ -53,6 +53,7 @@ def _kernel(guest: Guest, version: str) -> dict[str, Any]:
     modules = f"/lib/modules/{version}" if version else "/lib/modules"
     built_in = _module_names(guest.bytes(f"{modules}/modules.builtin", _LISTS_BYTES).decode(errors="replace"))
     loadable = _module_names(guest.bytes(f"{modules}/modules.dep", _LISTS_BYTES).decode(errors="replace"))
+    loadable |= _module_names("\n".join(guest.names(modules, "*.ko")))  # a small system may have no list
     return {
         "version": version,
         "initramfs": path,
