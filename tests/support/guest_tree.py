@@ -33,14 +33,11 @@ class TreeHandle:
 
     # ------------------------------------------------------------------------ as libguestfs has them
 
-    def inspect_os(self) -> list[str]:
-        return ["/dev/sda1"]
+    def list_filesystems(self) -> dict[str, str]:
+        return {"/dev/sda1": "ext4"}
 
-    def inspect_get_type(self, root: str) -> str:
-        return "linux"
-
-    def inspect_get_mountpoints(self, root: str) -> dict[str, str]:
-        return {"/": root}
+    def umount_all(self) -> None:
+        pass
 
     def mount(self, device: str, point: str) -> None:
         pass

@@ -21,8 +21,8 @@ from agent.jobs.model import Drivers
 from agent.jobs.runner import JobRunner
 from agent.store.schema import Disk, Image, ImageDisk, Instance, Job, Snapshot
 from tests.support.cloud import Cloud
+from tests.support.image_facts import LINUX
 from tests.support.stored_disks import add_snapshot, change
-from tests.unit.core.test_image_check import LINUX
 
 LIMIT = 30.0
 

@@ -41,10 +41,15 @@ def apply(guest: Guest, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mount(guest: Guest) -> None:
-    for root in guest.systems():
-        if guest.handle.inspect_get_type(root) == "linux":
-            guest.mount(root, writable=True)
+    """The root file system alone: all that is changed is on it. The library's own search looks much further, which
+    takes twice as long as all the rest."""
+    handle = guest.handle
+    devices: dict[str, str] = guest.tried(handle.list_filesystems, default={})
+    for device in devices:
+        guest.tried(handle.mount, device, "/", default=None)
+        if guest.is_file("/etc/passwd"):
             break
+        guest.tried(handle.umount_all, default=None)
     else:
         raise Unusable("there is no Linux system on the disk whose files could be changed")
     if not guest.is_file("/etc/shadow"):

@@ -66,14 +66,13 @@ class Guest:
         found: list[str] = self.tried(self.handle.inspect_os, default=[])
         return found
 
-    def mount(self, root: str, *, writable: bool = False) -> dict[str, str]:
+    def mount(self, root: str) -> dict[str, str]:
         """Mount the system's own file systems; those that could be, device by mount point."""
         mounts = self.tried(self.handle.inspect_get_mountpoints, root, default={}) or {"/": root}
-        mount = self.handle.mount if writable else self.handle.mount_ro
         done = {}
         for point in sorted(mounts, key=len):
             try:
-                mount(mounts[point], point)
+                self.handle.mount_ro(mounts[point], point)
             except RuntimeError as error:
                 if point == "/":
                     raise Unusable(f"the root file system {mounts[point]} cannot be mounted: {error}") from None

@@ -172,3 +172,6 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     (tmp_path / "etc/shadow").unlink()
     with pytest.raises(Unusable, match="no /etc/shadow"):
         _applied(handle)
+    (tmp_path / "etc/passwd").unlink()
+    with pytest.raises(Unusable, match="no Linux system"):
+        _applied(handle)
