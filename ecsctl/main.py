@@ -10,6 +10,8 @@ _COMMANDS = {
     "instance": "Virtual machines: create, list, start, stop, log in.",
     "vnc": "An instance's screen in the browser.",
     "image": "Images that instances start from.",
+    "bucket": "Buckets: where images are imported from and exported to.",
+    "task": "Imports, exports and other long work.",
     "key-pair": "SSH key pairs of instances.",
     "security-group": "Firewall groups and their rules.",
     "vpc": "Private networks.",

@@ -100,7 +100,7 @@ def _shown(call: Call, account: Account) -> dict[str, Any]:
         "AccountId": account.id,
         "AccountName": account.name,
         "IsDefault": account.is_default,
-        "AccessKeyIds": {"AccessKeyId": list(call.session.scalars(keys.order_by(AccessKey.created_at)))},
+        "AccessKeyIds": {"AccessKeyId": list(call.session.scalars(keys.order_by(AccessKey.created_at, AccessKey.id)))},
         "Owns": {"Item": [f"{count} {what}" for what, count in owned.items()]},
         "CreationTime": iso_seconds(account.created_at),
     }

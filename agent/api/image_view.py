@@ -65,7 +65,7 @@ def _element(call: Call, image: Image, used: bool, shared: bool, tags: list[tupl
         "Features": {"NvmeSupport": "unsupported", "ImdsSupport": "v1"},
         "DiskDeviceMappings": {"DiskDeviceMapping": _disks(image, own)},
         "CreationTime": iso_seconds(image.created_at),
-        "Tags": ecs_tags(tags),
+        "Tags": ecs_tags(tags if own else []),
     }
 
 

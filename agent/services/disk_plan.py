@@ -80,14 +80,11 @@ def plan(caller: Caller, wanted: Wanted, names: Names, image_disk: ImageDisk | N
     return Plan(wanted, _size(caller, wanted, source, names), snapshot, None if snapshot else image_disk)
 
 
-def usable_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:
-    """A snapshot of the caller's that has content; raises NotFound or Conflict."""
+def usable_snapshot(caller: Caller, snapshot_id: str, code: str = "IncorrectSnapshotStatus") -> Snapshot:
+    """A snapshot of the caller's that has content; raises NotFound, or Conflict with `code`."""
     snapshot = snapshots.get_snapshot(caller, snapshot_id)
     if snapshot.status != "accomplished" or snapshot.layer is None:
-        raise Conflict(
-            f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.',
-            code="IncorrectSnapshotStatus",
-        )
+        raise Conflict(f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.', code=code)
     return snapshot
 
 

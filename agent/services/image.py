@@ -139,7 +139,8 @@ def find_images(caller: Caller, wanted: ImageFilter) -> Select[Image]:
             found = found.where(condition if yes else ~condition)
     for narrower in _narrower(wanted):
         found = found.where(narrower)
-    found = tag.filter_by_tags(found, "image", Image.id, wanted.tags)
+    if wanted.tags:  # which are the owner's
+        found = tag.filter_by_tags(found.where(mine), "image", Image.id, wanted.tags)
     return found.order_by(Image.created_at.desc(), Image.id)
 
 

@@ -22,7 +22,7 @@ from agent.store.schema import Image, ImageDisk, Snapshot
 
 SYSTEM, DATA = "system", "data"
 EMPTY_DISK_GIB = 5
-LARGEST_DATA_DISK_GIB = disk_categories.SIZES_GIB["cloud_efficiency"][1]
+LARGEST_DATA_DISK_GIB = 2000
 PLATFORMS = {
     "linux": (
         *("Aliyun", "AlmaLinux", "Anolis", "CentOS", "CentOS Stream", "CoreOS", "Customized Linux", "Debian", "Fedora"),
@@ -128,15 +128,7 @@ def _of_snapshots(caller: Caller, request: Request) -> list[ImageDisk]:
 
 def _snapshot(caller: Caller, snapshot_id: str) -> Snapshot | None:
     """One that has content; None for an empty disk."""
-    if not snapshot_id:
-        return None
-    snapshot = snapshots.get_snapshot(caller, snapshot_id)
-    if snapshot.status != "accomplished" or snapshot.layer is None:
-        raise Conflict(
-            f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.',
-            code="InvalidSnapshotId.NotReady",
-        )
-    return snapshot
+    return disk_plan.usable_snapshot(caller, snapshot_id, "InvalidSnapshotId.NotReady") if snapshot_id else None
 
 
 def _is_system(wanted: Mapping, snapshot: Snapshot | None) -> bool:
@@ -154,8 +146,8 @@ def _system_disk(wanted: Mapping, snapshot: Snapshot | None) -> ImageDisk:
         why = f"a system disk is {SYSTEM_DEVICE}."
         raise InvalidParameter("DiskDeviceMapping.Device", wanted.device, why, code="InvalidDevice.Malformed")
     os_type = "windows" if (snapshot.system or {}).get("os_type") == "windows" else "linux"
-    largest = max(disk_categories.SYSTEM_SIZES_GIB[os_type][1], snapshot.size_gib)
-    return _disk(SYSTEM_DEVICE, SYSTEM, _size(wanted, snapshot, largest), snapshot)
+    size_gib = _size(wanted, snapshot, disk_categories.SYSTEM_SIZES_GIB[os_type][1])
+    return _disk(SYSTEM_DEVICE, SYSTEM, size_gib, snapshot)
 
 
 def _data_disks(wanted: Sequence[tuple[Mapping, Snapshot | None]]) -> list[ImageDisk]:
@@ -174,6 +166,7 @@ def _data_disks(wanted: Sequence[tuple[Mapping, Snapshot | None]]) -> list[Image
 
 def _size(wanted: Mapping, snapshot: Snapshot | None, largest: int) -> int:
     smallest = snapshot.size_gib if snapshot else EMPTY_DISK_GIB
+    largest = max(largest, smallest)
     size = smallest if wanted.size_gib is None else wanted.size_gib
     if not smallest <= size <= largest:
         raise InvalidParameter(

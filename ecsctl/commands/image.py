@@ -11,26 +11,43 @@ from ecsctl.client import OWN, Client, unwrap
 from ecsctl.commands.common import wait_options
 from ecsctl.completion import from_agent, names
 from ecsctl.errors import NotFound
-from ecsctl.output import Column, View
+from ecsctl.output import Column, Row, View
 from ecsctl.resolve import IMAGE, describe, find_image
 from ecsctl.waiting import wait_job
 
-_EVERY_STATUS = "Creating,Waiting,Available,UnAvailable,CreateFailed"
+EVERY_STATUS = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
 _BUILD_TIMEOUT = 3600
+_HERE = "ecsctl.commands"
+
+
+def _status(item: Row) -> str:
+    status = str(item.get("Status", ""))
+    return f"{status} {item.get('Progress', '')}".rstrip() if status == "Creating" else status
+
+
+def _data_disks(item: Row) -> str:
+    """`/dev/xvdb 20 GiB, …`"""
+    found = item.get("DiskDeviceMappings", {}).get("DiskDeviceMapping", [])
+    return ", ".join(f"{one['Device']} {one['Size']} GiB" for one in found if one.get("Type") == "data")
+
 
 VIEW = View(
     columns=(
         Column("ID", "ImageId"),
         Column("NAME", "ImageName"),
         Column("OWNER", "ImageOwnerAlias"),
-        Column("STATUS", "Status"),
+        Column("STATUS", _status),
         Column("OS", "OSName"),
         Column("ARCHITECTURE", "Architecture"),
         Column("GIB", "Size"),
         Column("CREATED", "CreationTime"),
         Column("PLATFORM", "Platform", wide=True),
         Column("CLOUD-INIT", "IsSupportCloudinit", wide=True),
-        Column("PROGRESS", "Progress", wide=True),
+        Column("DATA DISKS", _data_disks, wide=True),
+        Column("FAMILY", "ImageFamily", wide=True),
+        Column("VERSION", "ImageVersion", wide=True),
+        Column("SHARED", "IsSelfShared", wide=True),
+        Column("WHY", "Message", wide=True),
         Column("DESCRIPTION", "Description", wide=True),
     ),
     name=("ImageId",),
@@ -60,14 +77,14 @@ def ls(app: App, owner: str | None, catalogue: bool) -> None:
     if catalogue:
         app.emit_list(unwrap(app.client.call("DescribeCatalogue", OWN), "Recipes.Recipe"), _CATALOGUE)
     else:
-        app.emit_list(describe(app.client, IMAGE, ImageOwnerAlias=owner, Status=_EVERY_STATUS), VIEW)
+        app.emit_list(describe(app.client, IMAGE, ImageOwnerAlias=owner, Status=EVERY_STATUS), VIEW)
 
 
 @command("show")
 @click.argument("name", shell_complete=names("image"))
 def show(app: App, name: str) -> None:
     """Show one image."""
-    found = describe(app.client, IMAGE, ImageId=find_image(app.client, name), Status=_EVERY_STATUS)
+    found = describe(app.client, IMAGE, ImageId=find_image(app.client, name, Status=EVERY_STATUS), Status=EVERY_STATUS)
     if not found:
         raise NotFound(f"there is no image {name!r}; `ecsctl image ls --catalogue` lists what can be built")
     app.emit_item(found[0], VIEW)
@@ -96,6 +113,15 @@ image = LazyGroup(
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
         "check": ("ecsctl.commands.image_check", "check", "Say whether a disk or an image is fit to be used."),
+        "create": (f"{_HERE}.image_make", "create", "Make an image of an instance or of snapshots."),
+        "rename": (f"{_HERE}.image_make", "rename", "Give an image another name."),
+        "set": (f"{_HERE}.image_make", "set_", "Change an image's name, description, family or state."),
+        "delete": (f"{_HERE}.image_make", "delete", "Delete images."),
+        "share": (f"{_HERE}.image_share", "share", "Let other accounts use an image."),
+        "unshare": (f"{_HERE}.image_share", "unshare", "Stop sharing an image."),
+        "shared": (f"{_HERE}.image_share", "shared", "List the accounts an image is shared with."),
         "build": (__name__, "build", "Build a public image on the host."),
+        "import": ("ecsctl.commands.image_transfer", "import_", "Make an image of files or objects."),
+        "export": ("ecsctl.commands.image_transfer", "export", "Write an image to a file or a bucket."),
     },
 )

@@ -35,6 +35,7 @@ def lena(cloud: Cloud) -> str:
 
 def test_an_account_begins_with_a_key_and_a_network(cloud: Cloud) -> None:
     cloud.default_vswitch()
+    cloud.clock.advance(1)
     made = own(cloud, "CreateAccount", AccountName="lena")
     account_id, key = made["Account"]["AccountId"], made["AccessKey"]
     assert re.fullmatch(r"[1-9][0-9]{15}", account_id)
@@ -45,6 +46,7 @@ def test_an_account_begins_with_a_key_and_a_network(cloud: Cloud) -> None:
     [mine] = cloud.call("DescribeVpcs", version=VPC)["Vpcs"]["Vpc"]
     assert (vpc["CidrBlock"], vpc["IsDefault"]) == (mine["CidrBlock"], True)
     assert vpc["VpcId"] != mine["VpcId"]
+    cloud.clock.advance(1)
     other = own(cloud, "CreateAccountAccessKey", AccountId=account_id)["AccessKey"]["AccessKeyId"]
     shown = own(cloud, "DescribeAccounts", AccountName="lena")["Accounts"]["Account"]
     assert [(one["AccountId"], one["IsDefault"], one["Owns"]["Item"]) for one in shown] == [(account_id, False, [])]

@@ -186,7 +186,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"DiskDeviceMapping": [{"SnapshotId": "SYSTEM"}, {"SnapshotId": "SYSTEM"}]}, "OperationDenied"),
     ({"DiskDeviceMapping": [{"SnapshotId": "DATA", "DiskType": "system"}]}, "OperationDenied"),
     ({"SnapshotId": "SYSTEM", "DiskDeviceMapping": [{"Size": 4}]}, "InvalidSize.ValueNotSupported"),
-    ({"SnapshotId": "SYSTEM", "DiskDeviceMapping": [{"Size": 2049}]}, "InvalidSize.ValueNotSupported"),
+    ({"SnapshotId": "SYSTEM", "DiskDeviceMapping": [{"Size": 2001}]}, "InvalidSize.ValueNotSupported"),
     ({"DiskDeviceMapping": [{"SnapshotId": "SYSTEM", "Size": 19}]}, "InvalidSize.ValueNotSupported"),
     ({"SnapshotId": "SYSTEM", "DiskDeviceMapping": [{"Device": "/dev/xvda"}]}, "InvalidDevice.Malformed"),
     ({"SnapshotId": "SYSTEM", "DiskDeviceMapping": [{"Size": 5}] * 17}, "InstanceDiskLimitExceeded"),

@@ -24,7 +24,8 @@ def image(cloud: Cloud) -> str:
     instance = cloud.add_instance(cloud.default_vswitch()[1], [])
     cloud.add_account(OTHER)
     cloud.add_account(THIRD)
-    made = str(cloud.call("CreateImage", {"SnapshotId": take(cloud, system_disk(cloud, instance))})["ImageId"])
+    params = {"SnapshotId": take(cloud, system_disk(cloud, instance)), "Tag.1.Key": "k", "Tag.1.Value": "v"}
+    made = str(cloud.call("CreateImage", params)["ImageId"])
     share(cloud, made, AddAccount=OTHER)
     return made
 
@@ -55,6 +56,9 @@ def test_a_shared_image_is_seen_and_used_by_whom_it_is_shared_with_alone(cloud: 
     assert (theirs["ImageOwnerAlias"], theirs["IsSelfShared"], theirs["IsPublic"]) == ("others", "false", False)
     [disk] = theirs["DiskDeviceMappings"]["DiskDeviceMapping"]
     assert (disk["Device"], disk["SnapshotId"]) == ("/dev/xvda", "")  # what it is made of is the owner's
+    assert (len(mine["Tags"]["Tag"]), theirs["Tags"]["Tag"]) == (1, [])
+    by_tag = {"Tag.1.Key": "k"}
+    assert (set(listed(cloud, **by_tag)), set(listed(cloud, OTHER, **by_tag))) == ({image}, set())
     assert code(cloud, "RunInstances", THIRD, ImageId=image, **SMALL) == "InvalidImageId.NotFound"
     with cloud.caller(OTHER) as caller:
         ensure_default_network(caller)

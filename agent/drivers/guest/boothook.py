@@ -32,33 +32,8 @@ done_dir=/var/lib/cloud/ecs
 operation={operation}
 if [ -e "$done_dir/$operation" ]; then exit 0; fi
 
-# Lines of the file $1 outside our block. A block whose end is gone is none: its lines are somebody's.
-other_lines() {{
-    inside=no
-    held=
-    while IFS= read -r line || [ -n "$line" ]; do
-        case $inside:$line in
-        "no:{begin}") inside=yes ;;
-        "yes:{end}") inside=no; held= ;;
-        no:*) printf '%s\\n' "$line" ;;
-        yes:*) held=$held$line'
-' ;;
-        esac
-    done <"$1"
-    printf %s "$held"
-}}
-
-keys=/root/.ssh/authorized_keys
-mkdir -p /root/.ssh
-{{
-    if [ -f "$keys" ]; then other_lines "$keys"; fi
-{key_lines}
-}} >"$keys.ecs"
-mv -f "$keys.ecs" "$keys"
-{password_lines}
-
-# A system that was another instance's gets an id and host keys of its own. The other's seed goes last of all: it tells
-# that this is still to be done.
+# A system that was another instance's gets an id and host keys of its own, and loses the keys of the other's key pair,
+# whoever got them. What the other was told goes last of all: it says that this is still to be done.
 new_machine_id() {{
     [ -s /etc/machine-id ] || return 0
     tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
@@ -82,21 +57,60 @@ new_host_keys() {{
         fi
     done
 }}
+forget_keys() {{
+    grep -qx '{end}' "$keys" || return 0
+    sed -n '/^{begin}$/,/^{end}$/p' "$keys" | cut -d ' ' -f 2 | grep '^AAAA' >"$keys.theirs" || :
+    cut -d : -f 6 /etc/passwd | sort -u | while read -r home; do
+        [ -f "$home/.ssh/authorized_keys" ] || continue
+        grep -vFf "$keys.theirs" "$home/.ssh/authorized_keys" >"$keys.left" || :
+        cat "$keys.left" >"$home/.ssh/authorized_keys"
+    done
+    rm -f "$keys.theirs" "$keys.left"
+}}
 own=/var/lib/cloud/instances/{instance}
 mkdir -p "$own"
 others=no
 for other in /var/lib/cloud/instances/*; do
     if [ "$other" != "$own" ]; then others=yes; fi
 done
-if [ $others = yes ]; then
-    rm -f /etc/shadow- # with the other's password
+keys=/root/.ssh/authorized_keys
+mkdir -p /root/.ssh
+if [ "$others" = yes ]; then
     new_machine_id
     new_host_keys
+    if [ -f "$keys" ]; then forget_keys; fi
+fi
+
+# Lines of the file $1 outside our block. A block whose end is gone is none: its lines are somebody's.
+other_lines() {{
+    inside=no
+    held=
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $inside:$line in
+        "no:{begin}") inside=yes ;;
+        "yes:{end}") inside=no; held= ;;
+        no:*) printf '%s\\n' "$line" ;;
+        yes:*) held=$held$line'
+' ;;
+        esac
+    done <"$1"
+    printf %s "$held"
+}}
+
+{{
+    if [ -f "$keys" ]; then other_lines "$keys"; fi
+{key_lines}
+}} >"$keys.ecs"
+mv -f "$keys.ecs" "$keys"
+{password_lines}
+rm -f /etc/shadow- # the password before, which may have been another instance's
+
+if [ "$others" = yes ]; then
+    rm -f /var/backups/shadow.bak
     for other in /var/lib/cloud/instances/*; do
         if [ "$other" != "$own" ]; then rm -rf "$other"; fi
     done
 fi
-
 if [ -d /etc/ssh ]; then
     mkdir -p /etc/ssh/sshd_config.d
     chmod 755 /etc/ssh/sshd_config.d

@@ -110,10 +110,14 @@ def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> No
     keygen.chmod(0o755)
     (guest.root / "proc/sys/kernel/random").mkdir(parents=True)
     (guest.root / "proc/sys/kernel/random/uuid").write_text("01234567-89ab-4def-8123-456789abcdef\n")
-    for name in (*OWN_FILES, "etc/ssh/ssh_host_x_key.pub", "etc/shadow-"):
+    for name in (*OWN_FILES, "etc/ssh/ssh_host_x_key.pub", "etc/shadow-", "var/backups/shadow.bak"):
         (guest.root / name).parent.mkdir(parents=True, exist_ok=True)
         (guest.root / name).write_text("the other's\n")
+    home = guest.root / "home/user/.ssh"
+    home.mkdir(parents=True)
+    (home / "authorized_keys").write_text(f"own line\nno-pty {HOSTILE}\nssh-rsa AAAAanother\n")
     guest.boot(replace(SPEC, public_keys=(HOSTILE,), password_hash=OUR_HASH))
+    guest.keys.write_text(f'{guest.keys.read_text()}command="x" {HOSTILE}\nown line\n')
     assert (guest.root / OWN_FILES[0]).read_text() == "the other's\n", "nobody else's disk"
     guest.add_instance("i-bp1000000000000000bb")
     guest.boot(replace(SPEC, instance_id="i-bp1000000000000000cc"))
@@ -124,9 +128,10 @@ def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> No
         "ssh_host_ed25519_key",
         "ssh_host_ed25519_key.pub",
     ]
-    assert not (guest.root / "etc/shadow-").exists()
+    assert not [name for name in ("etc/shadow-", "var/backups/shadow.bak") if (guest.root / name).exists()]
     assert [path.name for path in (guest.root / "var/lib/cloud/instances").iterdir()] == ["i-bp1000000000000000cc"]
-    assert guest.keys.read_text() == block(ONE)
+    assert guest.keys.read_text() == f"own line\n{block(ONE)}"
+    assert (home / "authorized_keys").read_text() == "own line\nssh-rsa AAAAanother\n"
     assert guest.password("root") == "*"
 
 
