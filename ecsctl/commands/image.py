@@ -123,5 +123,6 @@ image = LazyGroup(
         "build": (__name__, "build", "Build a public image on the host."),
         "import": ("ecsctl.commands.image_transfer", "import_", "Make an image of files or objects."),
         "export": ("ecsctl.commands.image_transfer", "export", "Write an image to a file or a bucket."),
+        "convert": ("ecsctl.commands.image_convert", "convert", "Convert a disk image to another format."),
     },
 )

@@ -72,7 +72,8 @@ class SandboxedConverter:
             call = Call(_convert(_foreign(info), target_format), [source], [output], _limits(has), report, cancelled)
             self._run(call, "read the disk image")
             if wanted > has:
-                self._run(replace(call, command=_resize(target_format, wanted), inputs=[]), "enlarge the disk image")
+                call = replace(call, command=_resize(target_format, wanted), inputs=[], limits=_limits(wanted))
+                self._run(call, "enlarge the disk image")
             self._verify(temporary, target_format, wanted)
 
     def export(

@@ -139,7 +139,8 @@ def main(argument: str) -> int:
         _attach(tree, outside)
         binds += [option, outside, inside]
     for name, limit in wanted["limits"].items():
-        resource.setrlimit(getattr(resource, name), (limit, limit))
+        # Beyond the hard limit of processor time there would be SIGKILL at once, and nobody knew why.
+        resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
     command = _bubblewrap(wanted, binds)
     os.execvp(command[0], command)
 
