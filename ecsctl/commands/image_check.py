@@ -12,13 +12,14 @@ import click
 
 from ecsctl.cli import App, command
 from ecsctl.client import OWN, Client, unwrap
+from ecsctl.commands.common import timeout_option
+from ecsctl.commands.image_convert import FORMATS
 from ecsctl.errors import CliError
 from ecsctl.files import file_door, opened
 from ecsctl.output import Column, View
 from ecsctl.resolve import find_image
 from ecsctl.waiting import wait_job
 
-_FORMATS = ("raw", "vhd", "vhdx", "vmdk", "vdi", "qcow", "qcow2", "qed")
 _TIMEOUT = 7200
 _VIEW = View(
     columns=(
@@ -33,15 +34,8 @@ _VIEW = View(
 
 @command("check")
 @click.argument("source", metavar="FILE|oss://BUCKET/OBJECT|IMAGE")
-@click.option("-f", "--format", "declared", type=click.Choice(_FORMATS), help="What a file is, if nothing else.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=_TIMEOUT,
-    show_default=True,
-    metavar="SECONDS",
-    help="Longest wait.",
-)
+@click.option("-f", "--format", "declared", type=click.Choice(FORMATS), help="What a file is, if nothing else.")
+@timeout_option(_TIMEOUT)
 def check(app: App, source: str, declared: str | None, timeout: float) -> None:
     """Say whether a disk or an image is fit to be used.
 
