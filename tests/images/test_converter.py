@@ -242,7 +242,7 @@ def test_what_the_jail_gives_and_withholds(staging: Path, tmp_path: Path) -> Non
     secret.write_text("given")
     secret.chmod(0o600)
     script = """
-        cat /in/0; id -u; id -G; ls /; ls /etc /root /home /proc /dev /sys 2>&1 | grep -c cannot
+        cat /in/0; id -u; id -G; ls /; ls /etc /root /home /proc /sys 2>&1 | grep -c cannot; ls /dev
         grep -q given /in/0 && ! echo x 2>/dev/null >>/in/0 && echo read-only
         ! mkdir /usr/x /x 2>/dev/null && echo nowhere
         { exec 5<>/dev/tcp/127.0.0.1/22; } 2>/dev/null || echo no network
@@ -252,8 +252,8 @@ def test_what_the_jail_gives_and_withholds(staging: Path, tmp_path: Path) -> Non
     assert complaint == ""
     assert lines[0] == f"given{jail.USER}"
     assert lines[1] == str(jail.USER)
-    assert set(lines[2:]) >= {"6", "read-only", "nowhere", "no network"}, lines
-    assert not {"etc", "root", "home", "proc", "dev", "sys", "run", "var", "tmp"} & set(lines)
+    assert set(lines[2:]) >= {"5", "null", "read-only", "nowhere", "no network"}, lines
+    assert not {"etc", "root", "home", "proc", "sys", "run", "var", "tmp"} & set(lines)
     assert secret.read_text() == "given"
 
 
@@ -290,6 +290,22 @@ def test_a_decompression_bomb_ends_at_the_size_it_has(staging: Path, tmp_path: P
         convert(guarded, bomb, tmp_path / "out", "qcow2")
     assert not (tmp_path / "out").exists()
     assert sorted(tmp_path.iterdir()) == [bomb, staging]
+
+
+def test_an_image_that_a_guest_writes_to_is_refused(
+    converter: SandboxedConverter, images: dict[str, Path], tmp_path: Path
+) -> None:
+    writer = subprocess.Popen(
+        ["qemu-io", "-f", "qcow2", images["qcow2"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    writer.stdin.write(b"length\n")
+    writer.stdin.flush()
+    assert writer.stdout.readline()
+    with pytest.raises(BadImage, match="another program writes to it"):
+        convert(converter, images["qcow2"], tmp_path / "out", "raw")
+    writer.communicate(b"quit\n")
 
 
 # ------------------------------------------------------------------------------ interrupted

@@ -31,6 +31,7 @@ END_SECONDS = 30.0  # for what was killed to be gone
 _VISIBLE = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64")
 _PERCENT = re.compile(r"\((\d{1,3})\.\d+/100%\)")
 _HEARD_BYTES, _KEPT_CHARACTERS = 1 << 20, 8 << 10  # of what a program says
+_LONGEST_COMPLAINT = 300
 Report = Callable[[int], None]
 
 
@@ -75,7 +76,10 @@ class _Words:
         """Take what is said meanwhile. False as soon as nobody can say anything any more: as a rule all have ended."""
         deadline = time.monotonic() + seconds
         while self._pipes and (left := deadline - time.monotonic()) > 0:
-            ready = select.select(list(self._pipes.values()), [], [], left)[0]
+            poll = select.poll()
+            for descriptor in self._pipes.values():
+                poll.register(descriptor, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
             for name in [name for name, descriptor in self._pipes.items() if descriptor in ready]:
                 self._hear(name)
         return bool(self._pipes)
@@ -92,9 +96,10 @@ class _Words:
 
     @property
     def complaint(self) -> str:
-        """The last line."""
+        """The last line, fit to be shown."""
         lines = [line.strip() for line in self._texts["errors"].splitlines()]
-        return next((line for line in reversed(lines) if line), "")
+        last = next((line for line in reversed(lines) if line), "")
+        return "".join(c if c.isprintable() else "?" for c in last)[:_LONGEST_COMPLAINT]
 
 
 @dataclass(frozen=True)
