@@ -40,6 +40,7 @@ from agent.drivers.guest.seed import SeedBuilder
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.image.catalogue import Catalogue
 from agent.drivers.image.converter import SandboxedConverter
+from agent.drivers.image.inspector import GuestfsInspector
 from agent.drivers.network.driver import NetworkDriver
 from agent.drivers.network.resolvers import guest_resolvers
 from agent.drivers.objects.local import LocalBuckets
@@ -242,14 +243,16 @@ class Agent:
 
 def drivers_of(config: Config) -> Drivers:
     """The real drivers, as configured."""
+    hypervisor = LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir)
     return Drivers(
-        hypervisor=LibvirtDriver(config.libvirt_uri, config.prefix, config.acceleration, config.data_dir),
+        hypervisor=hypervisor,
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir),
         converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),
         objects=objects_of(config),
+        inspector=GuestfsInspector(config.data_dir / "appliance", lambda: hypervisor.acceleration().kind),
     )
 
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.core.specs import (
     Acceleration,
@@ -391,6 +391,23 @@ class PartialFiles(Protocol):
 
     def list(self) -> set[str]:
         """Ids of all uploads that have a file."""
+
+
+class Inspector(Protocol):
+    """Looks into disks, and edits files in them, where what they hold can do no harm."""
+
+    def inspect(
+        self,
+        chain: Sequence[Path],
+        report: Callable[[int, str], None] = lambda percent, text: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> dict[str, Any]:
+        """Facts about a disk: a layer and all that it is an overlay on, the uppermost first. They are judged by
+        core.image_check. Raises BadImage; InterruptedError once `cancelled` is true."""
+
+    def edit(self, chain: Sequence[Path], seed: SeedSpec, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Give the Linux system on a disk that nothing has open the host name, logins, network and identity of `seed`;
+        durable. Raises BadImage when it is no system that this can be done with."""
 
 
 class Builder(Protocol):

@@ -32,7 +32,7 @@ def run(program: str, *arguments: str, doing: str, package: str, stdin: str = ""
         if error.exit_code == TIMED_OUT:
             why = f"{program} did not end within {seconds:.0f} s"
             raise DriverError(f"cannot {doing}: {why}", transient=True) from None
-        raise DriverError(f"cannot {doing}: {_why(error)}") from None
+        raise DriverError(f"cannot {doing}: {last_words(error)}") from None
 
 
 def run_unless(give_way: Callable[[], bool], program: str, *arguments: str, doing: str, package: str) -> bool:
@@ -57,9 +57,10 @@ def run_unless(give_way: Callable[[], bool], program: str, *arguments: str, doin
                     process.wait()
                 return False
         except sh.ErrorReturnCode as error:
-            raise DriverError(f"cannot {doing}: {_why(error)}") from None
+            raise DriverError(f"cannot {doing}: {last_words(error)}") from None
 
 
-def _why(error: sh.ErrorReturnCode) -> str:
+def last_words(error: sh.ErrorReturnCode) -> str:
+    """What a program that failed said last."""
     lines = error.stderr.decode(errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else f"exit status {error.exit_code}"

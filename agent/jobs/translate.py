@@ -17,6 +17,7 @@ from agent.core import disk_categories
 from agent.core.addresses import gateway
 from agent.core.ids import body
 from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec, WindowsSeed
+from agent.drivers.guest.boothook import operation_id
 from agent.jobs.model import Drivers
 from agent.store.schema import Disk, Instance, KeyPair, NetworkInterface, Vpc
 
@@ -26,7 +27,8 @@ def domain_name(config: Config, instance_id: str) -> str:
 
 
 def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path | None) -> DomainSpec:
-    """The guest as libvirt shall run it: with virtio, or with what everything since the first AHCI disk boots from."""
+    """The guest as libvirt shall run it: with virtio, or with what everything since the first AHCI disk boots from.
+    `seed` None: it gets none, nor a config drive."""
     windows = instance.os_type == "windows"
     return DomainSpec(
         name=domain_name(config, instance.id),
@@ -44,7 +46,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         machine="pc" if instance.virtio else "q35",
         os_type=instance.os_type,
         virtio=instance.virtio,
-        config_drive=drivers.seeds.config_drive_path(instance.id) if windows else None,
+        config_drive=drivers.seeds.config_drive_path(instance.id) if windows and seed else None,
         iso=drivers.storage.image_path(instance.iso_file) if instance.iso_file else None,
     )
 
@@ -82,6 +84,11 @@ def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:
         region_id=config.region_id,
         zone_id=instance.zone_id,
     )
+
+
+def edit_id(spec: SeedSpec) -> str:
+    """Changes with what is to be written into files of a system that understands no seed."""
+    return hashlib.sha256(repr((operation_id(spec), spec.host_name, spec.mac)).encode()).hexdigest()[:20]
 
 
 def windows_seed_id(instance: Instance) -> str:

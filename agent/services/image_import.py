@@ -165,7 +165,7 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
         taken.add(device)
         low, high = sizes(caller, os_type if system else "")
         _check_size(f"{name}DiskImageSize", wanted.size_gib, low, high)
-        found = _format(f"{name}Format", wanted.format)
+        found = format_of(f"{name}Format", wanted.format, iso=True)
         if found == ISO and len(request.disks) > 1:
             why = "an image with an ISO has no other disk."
             raise InvalidParameter(f"{name}Format", wanted.format, why, code="InvalidFormat.ValueNotSupported")
@@ -178,7 +178,7 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
                 "size_gib": wanted.size_gib or low,
                 "exact": wanted.size_gib is not None,
                 "largest_gib": high,
-                **_source(caller, name, wanted.source),
+                **located(caller, name, wanted.source),
             }
         )
     return planned
@@ -199,15 +199,17 @@ def _check_size(parameter: str, size_gib: int | None, low: int, high: int) -> No
         raise InvalidParameter(parameter, size_gib, why, code="InvalidDiskImageSize.ValueNotSupported")
 
 
-def _format(parameter: str, text: str) -> str:
+def format_of(parameter: str, text: str, *, iso: bool = False) -> str:
+    """One of IMAGE_FORMATS, or with `iso` ISO, or empty for none. Raises InvalidParameter."""
     found = _FORMATS.get(text.lower())
-    if found is None:
-        why = f"it must be one of {', '.join(IMAGE_FORMATS)}, {ISO}."
+    if found is None or (found == ISO and not iso):
+        known = (*IMAGE_FORMATS, ISO) if iso else IMAGE_FORMATS
+        why = f"it must be one of {', '.join(known)}."
         raise InvalidParameter(parameter, text, why, code="InvalidFormat.ValueNotSupported")
     return found
 
 
-def _source(caller: Caller, name: str, source: Source) -> dict[str, str]:
+def located(caller: Caller, name: str, source: Source) -> dict[str, str]:
     """What the job needs to find the content, which is there now."""
     if source.handle:
         return {"handle": source.handle, "name": handed_file.name_of(caller, f"{name}Source", source.handle)}

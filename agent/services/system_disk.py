@@ -30,6 +30,7 @@ FOLLOWING = (
     "virtio",
     "setup",
     "iso_file",
+    "edited",
     "host_name",
     "key_pair_name",
     "password_hash",
@@ -112,6 +113,7 @@ def _follow(instance: Instance, image: Image) -> None:
     instance.image_id, instance.os_type, instance.os_name = image.id, image.os_type, image.os_name
     instance.virtio, instance.setup = image.virtio, image.setup
     instance.iso_file = images.system_of(image).iso_file or instance.iso_file
+    instance.edited = ""
     if image.os_type == instances.WINDOWS:
         try:
             validate.windows_host_name("HostName", instance.host_name)

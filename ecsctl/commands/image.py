@@ -112,6 +112,7 @@ image = LazyGroup(
     lazy={
         "ls": (__name__, "ls", "List images, or what can be built."),
         "show": (__name__, "show", "Show one image."),
+        "check": ("ecsctl.commands.image_check", "check", "Say whether a disk or an image is fit to be used."),
         "create": (f"{_HERE}.image_make", "create", "Make an image of an instance or of snapshots."),
         "rename": (f"{_HERE}.image_make", "rename", "Give an image another name."),
         "set": (f"{_HERE}.image_make", "set_", "Change an image's name, description, family or state."),

@@ -135,11 +135,18 @@ def operation_id(spec: SeedSpec) -> str:
     return hashlib.sha256(subject.encode()).hexdigest()[:20]
 
 
-def boothook(spec: SeedSpec) -> str:
-    """The script. Raises DriverError for a key or hash that could be more than one line."""
+def check_login(spec: SeedSpec) -> None:
+    """Raises DriverError for a key or hash that could be more than one line."""
     for key in spec.public_keys:
         if not key.isprintable():
             raise DriverError(f"instance {spec.instance_id}: a public key must be one line: {key!r}")
+    if spec.password_hash is not None and not is_hash(spec.password_hash):
+        raise DriverError(f"instance {spec.instance_id}: the password hash is not a SHA-512 crypt hash")
+
+
+def boothook(spec: SeedSpec) -> str:
+    """The script. Raises DriverError for a key or hash that could be more than one line."""
+    check_login(spec)
     return _SCRIPT.format(
         operation=operation_id(spec),
         begin=BEGIN,
@@ -162,8 +169,6 @@ def _password_lines(spec: SeedSpec) -> str:
     the console meanwhile. One that was set from inside is the user's, and root without one is locked in the image."""
     if spec.password_hash is None:
         return _TAKE_OURS_BACK
-    if not is_hash(spec.password_hash):
-        raise DriverError(f"instance {spec.instance_id}: the password hash is not a SHA-512 crypt hash")
     return f"printf '%s\\n' {shlex.quote('root:' + spec.password_hash)} | chpasswd -e"
 
 

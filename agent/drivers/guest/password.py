@@ -14,6 +14,7 @@ from agent.core.errors import DriverError
 _CRYPT = re.compile(r"\$6\$[./0-9A-Za-z]{1,16}\$[./0-9A-Za-z]{86}\Z")
 # Begins the salt of every hash made here, so that the boothook can tell a password of ours from one set in the guest.
 OUR_SALT = "ecs."
+OUR_HASH = f"$6${OUR_SALT}"
 _RANDOM_SALT_LENGTH = 12  # 72 bits; crypt takes salts of up to 16 characters
 _SALT = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LOCK = threading.Lock()  # crypt() answers in a buffer of its own

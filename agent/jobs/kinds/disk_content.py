@@ -77,6 +77,8 @@ def _take_over(context: Context, session: Session, layer_id: str) -> None:
     session.flush()
     tree.enqueue_collect(session, old, now)
     instance = disk.instance
+    if instance and disk.kind == "system":
+        instance.edited = ""  # the new content may have another instance's name and logins, or none
     if context.data.get("start") and instance and instance.status == states.STOPPED and not instance.releasing:
         instance.power, instance.status, instance.status_reason = "on", states.STARTING, ""
         journal.enqueue(session, "instance.start", instance.id, now, account_id=instance.account_id)

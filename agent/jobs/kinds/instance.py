@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from agent.core import states
-from agent.core.specs import DomainInfo, DomainState, PortSpec
+from agent.core.specs import DomainInfo, DomainState, PortSpec, SeedSpec
 from agent.jobs import journal, translate
 from agent.jobs.kinds.disk import detach_row
 from agent.jobs.kinds.image_delete import enqueue_drop
@@ -26,6 +26,7 @@ from agent.store.queries import forget_tags
 from agent.store.schema import Disk, GroupMembership, Instance, Job, Layer, NetworkInterface
 
 POLL_SECONDS = 1.0
+SEED, EDIT = "seed", "edit"  # how instances of an image are set up; else: not at all
 ASK_AGAIN_SECONDS = 5.0  # a guest that is still booting ignores the power button
 
 
@@ -100,8 +101,27 @@ def _seed(context: Context) -> Finish:
         spec = translate.seed_spec(context.config, session, instance)
         if instance.os_type == "windows":
             spec = translate.windows_seed(spec, instance, context.unseal)
-    context.drivers.seeds.write_seed(spec)
-    return _set(context, seeded_keys=list(spec.public_keys))
+    if instance.setup == SEED:
+        context.drivers.seeds.write_seed(spec)
+        return _set(context, seeded_keys=list(spec.public_keys))
+    context.drivers.seeds.delete_seed(context.resource_id)  # of a system that it had before
+    if instance.setup == EDIT:
+        return _edit(context, spec, instance.edited)
+    return _set(context, seeded_keys=[])
+
+
+def _edit(context: Context, spec: SeedSpec, edited: str) -> Finish:
+    """For systems that understand no seed: the same is written into files of their own disk, once for each change."""
+    wanted = translate.edit_id(spec)
+    if wanted != edited:
+        context.report(0, "changing files of the system")
+        with _turn(context) as layers, context.store.read() as session:
+            disks = session.get_one(Instance, context.resource_id).disks
+            system = next(disk.layer_id for disk in disks if disk.kind == "system")
+            layer = next(layer for layer in layers if layer.id == system)
+            chain = tree.files(session, context.drivers.storage, layer)
+            context.drivers.inspector.edit(chain, spec)
+    return _set(context, seeded_keys=list(spec.public_keys), edited=wanted)
 
 
 def _delete_seed(context: Context) -> None:
@@ -136,7 +156,8 @@ def _start_paused(context: Context) -> None:
     drivers = context.drivers
     with context.store.read() as session:
         instance = session.get_one(Instance, context.resource_id)
-        spec = translate.domain_spec(context.config, drivers, instance, drivers.seeds.seed_path(instance.id))
+        seed = drivers.seeds.seed_path(instance.id) if instance.setup == SEED else None
+        spec = translate.domain_spec(context.config, drivers, instance, seed)
     spec.console_log.parent.mkdir(parents=True, exist_ok=True)
     drivers.hypervisor.start_paused(spec)
 

@@ -65,6 +65,15 @@ def ensure_file(storage: Storage, layer: Layer) -> Path:
     return storage.create_layer(layer.id, layer.size_gib, base)
 
 
+def files(session: Session, storage: Storage, layer: Layer) -> list[Path]:
+    """The layer's file and all that it is an overlay on, the uppermost first. The caller has a turn on the tree."""
+    paths, below = [storage.layer_path(layer.id)], layer
+    while below.parent_id is not None:
+        below = session.get_one(Layer, below.parent_id)
+        paths.append(storage.layer_path(below.id))
+    return [*paths, storage.image_path(below.image_file)] if below.image_file else paths
+
+
 def forget_disk(session: Session, disk: Disk, now: dt.datetime) -> None:
     """Delete the disk's row, with its automatic snapshots if its flag says so (SPEC S7), but for those that an image
     has; its layers are collected."""

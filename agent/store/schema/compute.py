@@ -54,6 +54,7 @@ class Instance(Base):
     seeded_keys: Mapped[list[str]] = mapped_column(default=list)  # public keys since the last console start
     virtio: Mapped[bool] = mapped_column(default=True)  # of its image when the system disk was made
     setup: Mapped[str] = mapped_column(default="seed", server_default="seed")  # of its image, likewise
+    edited: Mapped[str] = mapped_column(default="", server_default="")  # what its disk's files say, with setup `edit`
     iso_file: Mapped[str | None]  # storage's image id of the ISO in its drive
     ram_role_name: Mapped[str | None]
     metadata_enabled: Mapped[bool] = mapped_column(default=True)

@@ -47,6 +47,7 @@ def runner(cloud: Cloud, agents: GuestAgents) -> Iterator[JobRunner]:
         seeds=absent,
         builder=absent,
         converter=absent,
+        inspector=absent,
         objects=absent,
     )  # type: ignore[arg-type]
     made = JobRunner(cloud.services.config, cloud.store, drivers, SystemClock(), unseal=bytes.decode)

@@ -29,6 +29,7 @@ def upgrade() -> None:
     _add_buckets()
     op.add_column("jobs", sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("instances", sa.Column("setup", sa.String(), nullable=False, server_default="seed"))
+    op.add_column("instances", sa.Column("edited", sa.String(), nullable=False, server_default=""))
     op.add_column("instances", sa.Column("iso_file", sa.String(), nullable=True))
     op.add_column("snapshots", sa.Column("system", sa.JSON(), nullable=True))
 
@@ -113,4 +114,5 @@ def downgrade() -> None:
     op.drop_column("jobs", "cancelling")
     op.drop_column("snapshots", "system")
     op.drop_column("instances", "setup")
+    op.drop_column("instances", "edited")
     op.drop_column("instances", "iso_file")
