@@ -221,7 +221,7 @@ def drivers_of(config: Config) -> Drivers:
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
-        builder=Catalogue(config.catalogue_dir),
+        builder=Catalogue(config.catalogue_dir, config.data_dir / "downloads"),
         converter=SandboxedConverter(),
     )
 

@@ -14,7 +14,7 @@ from ecsctl.progress import Progress
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
 _SETTLE_SECONDS = 3.0  # from the end of a job to the state it was to lead to
-FAILED, SUCCEEDED = "Failed", "Succeeded"
+FAILED, SUCCEEDED, CANCELLED = "Failed", "Succeeded", "Cancelled"
 
 Goal = Callable[[Json | None, Json | None], bool]
 
@@ -151,7 +151,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 def raise_failed(job: Json | None, doing: str, resource_id: str) -> None:
-    if job is not None and job["Status"] == FAILED:
+    if job is not None and job["Status"] in (FAILED, CANCELLED):
         of = f" of {resource_id}" if resource_id else ""
         tail = f" (job {job['JobId']}, RequestId {job.get('RequestId', '')})"
         raise CliError(f"{doing}{of} failed: {job.get('Message') or 'no reason given'}{tail}")

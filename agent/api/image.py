@@ -1,4 +1,4 @@
-"""Image actions (SPEC M1), and our own for the catalogue that public images are built from."""
+"""Image actions (SPEC M1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPages
 from agent.api.edge.params import CommaList, ErrorCode, RegionParams, Tag
-from agent.api.edge.registry import ECS, HOST, action
+from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_seconds
 from agent.core.errors import InvalidParameter
 from agent.jobs.journal import UNFINISHED
@@ -47,11 +47,6 @@ class DescribeImagesParams(RegionParams, NumberedPages):
     usage: Annotated[Literal["instance", "none"] | None, ErrorCode("InvalidUsage")] = None
     snapshot_id: str = ""
     tag: list[Tag] = []
-
-
-class BuildImageParams(RegionParams):
-    image_id: str
-    force: bool = False
 
 
 @action(
@@ -142,36 +137,3 @@ def _progress(call: Call, image: Image) -> int:
     """Percent of the job that makes the image."""
     jobs = select(Job.progress).where(Job.resource_id == image.id, Job.state.in_(UNFINISHED))
     return call.session.scalar(jobs.order_by(Job.sequence).limit(1)) or 0
-
-
-@action("DescribeCatalogue", version=HOST, params=RegionParams, resource="image/*", access="read")
-def describe_catalogue(call: Call, p: RegionParams) -> dict[str, Any]:
-    recipes = [
-        {
-            "ImageId": recipe.image_id,
-            "Description": recipe.description,
-            "OSName": recipe.os_name,
-            "OSType": recipe.os_type,
-            "Architecture": recipe.architecture,
-            "Size": recipe.size_gib,
-            "Available": available,
-        }
-        for recipe, available in service.catalogue(caller(call))
-    ]
-    return {"Recipes": {"Recipe": recipes}}
-
-
-# Public images are the host's: `ecs:*` is not enough.
-@action(
-    "BuildImage",
-    version=HOST,
-    params=BuildImageParams,
-    resource="image/{image_id}",
-    access="write",
-    ram="host:BuildImage",
-)
-def build_image(call: Call, p: BuildImageParams) -> dict[str, Any]:
-    """JobId is empty when the image is built already."""
-    job = service.build_image(caller(call), p.image_id, force=p.force)
-    call.after_commit(call.services.runner.wake)
-    return {"ImageId": p.image_id, "JobId": job.id if job else ""}
