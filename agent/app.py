@@ -17,6 +17,7 @@ from agent.api.edge.authenticate import Authenticator
 from agent.api.edge.authorize import ByPolicies
 from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.endpoint import Endpoint
+from agent.api.edge.files import FileDoor
 from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
@@ -95,6 +96,7 @@ class Agent:
         )
         self.services = self._services()
         self.server = self._server()
+        self.files = FileDoor(self.runner.open_files, config.files_socket, config.socket_group)
         self.metadata = self._metadata()
 
     def _services(self) -> Services:
@@ -181,6 +183,7 @@ class Agent:
         self.runner.wake()
         self.timetable.start()
         self.sampler.start()
+        await self.files.start()
         await self.server.start()
 
     def _take_over(self) -> None:
@@ -201,6 +204,7 @@ class Agent:
     async def stop(self) -> None:
         """Guests, their network and their filters go on as they are. Ends the process if a step will not end."""
         await self.server.stop()
+        await self.files.stop()
         await self.metadata.stop()
         await asyncio.to_thread(self.timetable.stop)
         await asyncio.to_thread(self.sampler.stop)
@@ -221,8 +225,8 @@ def drivers_of(config: Config) -> Drivers:
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
-        builder=Catalogue(config.catalogue_dir, config.data_dir / "downloads"),
-        converter=SandboxedConverter(),
+        builder=Catalogue(config.catalogue_dir, config.staging_dir),
+        converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),
     )
 
 

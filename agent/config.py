@@ -52,6 +52,15 @@ class Config:
         return self.run_dir / "agent.sock"
 
     @property
+    def files_socket(self) -> Path:
+        return self.run_dir / "files.sock"
+
+    @property
+    def staging_dir(self) -> Path:
+        """For big files on their way: nobody else's, and swept."""
+        return self.data_dir / "staging"
+
+    @property
     def database(self) -> Path:
         return self.data_dir / "ecs.db"
 

@@ -310,6 +310,10 @@ class Converter(Protocol):
     ) -> None:
         """The same from our own files: a layer and all that it is an overlay on, the uppermost first."""
 
+    def sweep(self, *, unfinished: bool) -> list[str]:
+        """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of
+        interrupted calls, which only at start is safe; the names."""
+
 
 class Builder(Protocol):
     """Public images from the recipes of the catalogue (SPEC M1): built here, or downloaded from a distribution.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def write(final: Path, content: bytes, mode: int) -> None:
             temporary.chmod(mode)
     except OSError as error:
         raise DriverError(f"cannot write {final}: {error.strerror}") from None
+
+
+def sweep_old(directory: Path, seconds: float) -> list[str]:
+    """Remove files that nobody wrote to for so long; their names."""
+    limit = time.time() - seconds
+    old = sorted(path for path in directory.iterdir() if path.is_file() and path.lstat().st_mtime < limit)
+    for path in old:
+        path.unlink(missing_ok=True)
+    return [path.name for path in old]
 
 
 def sweep(directory: Path) -> list[str]:

@@ -69,7 +69,7 @@ class Reconciler:
 
     def start(self) -> None:
         """Take over what a former agent left, before any job runs; then keep watching."""
-        for name in self._drivers.storage.sweep():
+        for name in [*self._drivers.storage.sweep(), *self._drivers.converter.sweep(unfinished=True)]:
             log.info("removed the unfinished file %s", name)
         self._after_host_restart()
         self._stop_merges()
@@ -278,7 +278,9 @@ class Reconciler:
             drivers.network.remove_vpc(vpc_id)
 
     def _housekeeping(self) -> None:
-        """Forget ended jobs and client tokens after a while."""
+        """Forget ended jobs, client tokens and forgotten big files after a while."""
+        for name in self._drivers.converter.sweep(unfinished=False):
+            log.info("removed the file %s, which nobody wrote to for long", name)
         now = self._clock.now()
         with self._store.write() as session:
             session.execute(

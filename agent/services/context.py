@@ -14,6 +14,7 @@ from agent.core.clock import Clock
 from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
 from agent.core.protocols import Builder, Hypervisor, Network, Storage
+from agent.jobs.open_files import OpenFiles
 from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """The job runner, as far as services may know it."""
+    """The job runner, as far as services may know it. `open_files`: what callers handed over for jobs."""
+
+    @property
+    def open_files(self) -> OpenFiles: ...
 
     def wake(self) -> None:
         """Look for new jobs. Call after the commit."""

@@ -101,7 +101,12 @@ def _make(caller: Caller, recipe: Recipe, *, force: bool, refresh: bool = False)
         caller.services.clock.now(),
         account_id=caller.account_id,
         request_id=caller.request_id,
-        data={"image_id": image_id, "file": f"{image_id}-{random_word(8)}", "refresh": refresh},
+        data={
+            "image_id": image_id,
+            "file": f"{image_id}-{random_word(8)}",
+            "pull": kind == PULL,
+            "refresh": refresh,
+        },
     )
 
 

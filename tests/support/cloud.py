@@ -22,6 +22,7 @@ from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network, Storage
 from agent.core.specs import Download, HostCapacity, Recipe
 from agent.jobs.layers import tree
+from agent.jobs.open_files import OpenFiles
 from agent.policy.trust import ECS_SERVICE
 from agent.policy.trust import document as trusting
 from agent.services import account, default_network, policy, vswitch
@@ -42,6 +43,7 @@ class RunnerStandIn:
 
     wakes: int = 0
     waited: list[str] = field(default_factory=list)
+    open_files: OpenFiles = field(default_factory=OpenFiles)
 
     def wake(self) -> None:
         self.wakes += 1

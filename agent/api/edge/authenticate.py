@@ -73,7 +73,7 @@ class Authenticator:
         return self._local(request.peer.uid, request.peer.groups)
 
     def _local(self, uid: int, groups: frozenset[int]) -> Identity:
-        if uid != 0 and _gid(self.socket_group) not in groups:
+        if not is_administrator(uid, groups, self.socket_group):
             member = f" or a member of the group {self.socket_group}" if self.socket_group else ""
             raise InvalidAccess(
                 f"The user with uid {uid} is neither root{member}: sign the request with an access key."
@@ -182,6 +182,11 @@ def _moment(text: str) -> dt.datetime:
         raise IllegalTimestamp(
             f'Specified time stamp or date value "{text}" is not well formatted: 2026-11-23T07:35:00Z is.'
         ) from None
+
+
+def is_administrator(uid: int | None, groups: frozenset[int], socket_group: str) -> bool:
+    """Whether who connected to a unix socket of ours may act as the host's owner."""
+    return uid == 0 or _gid(socket_group) in groups
 
 
 def _gid(group: str) -> int | None:

@@ -52,10 +52,10 @@ def local_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def unix_socket(path: Path, group: str) -> socket.socket:
+def unix_socket(path: Path, group: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A bound socket that root and the members of `group` (if it exists) may connect to. Raises ListenError."""
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    _remove_stale(path, kind)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Made in a private directory and moved into place, so that nobody can connect before the mode is right.
@@ -71,13 +71,13 @@ def unix_socket(path: Path, group: str) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, kind: int) -> None:
     """A socket nobody listens on goes; one that answers belongs to a running agent."""
     if not os.path.lexists(path):
         return
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise ListenError(f"cannot listen on {path}: something that is no socket is in its place")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -105,7 +105,7 @@ def peer_of(transport: asyncio.BaseTransport | None) -> Peer:
     if transport is None or connection is None:
         return Peer()
     if connection.family == socket.AF_UNIX:
-        return _unix_peer(connection)
+        return unix_peer(connection)
     name = transport.get_extra_info("peername")
     secure = transport.get_extra_info("sslcontext") is not None
     return Peer(address=_plain_address(name[0]) if name else "", secure=secure)
@@ -117,7 +117,8 @@ def _plain_address(text: str) -> str:
     return str(mapped or address)
 
 
-def _unix_peer(connection: socket.socket) -> Peer:
+def unix_peer(connection: socket.socket) -> Peer:
+    """Who connected to a unix socket, and with which groups."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, gid = struct.unpack("3I", raw)
     return Peer(uid=uid, groups=frozenset({gid, *_further_groups(connection, uid, gid)}), secure=True)

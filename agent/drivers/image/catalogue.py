@@ -14,6 +14,7 @@ import sh
 
 from agent.core.errors import DriverError
 from agent.core.specs import Download, Recipe
+from agent.drivers import durable
 from agent.drivers.image import distribution
 from agent.drivers.image.recipe import parse
 
@@ -26,12 +27,11 @@ _LOOK_SECONDS = 0.5  # between looks whether to give up
 
 class Catalogue:
     """Satisfies core.protocols.Builder: recipes in `directory`, one folder each, and the program `build` beside them.
-    What is downloaded goes to `downloads`."""
+    What is downloaded goes to `staging`, where it stays until it is used or forgotten for a week."""
 
-    def __init__(self, directory: Path, downloads: Path) -> None:
-        self._directory = directory
-        self._work = downloads
-        self._downloads = distribution.Downloads(downloads)
+    def __init__(self, directory: Path, staging: Path) -> None:
+        self._directory, self._staging = directory, staging
+        self._downloads = distribution.Downloads(staging)
 
     def recipes(self) -> dict[str, Recipe]:
         """All readable recipes; one with a fault is logged and left out."""
@@ -49,8 +49,7 @@ class Catalogue:
         if download := self._recipe(image_id).download:
             return distribution.newest(image_id, download)
         states: list[str] = []
-        self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        work = ["--work", str(self._work / f".{image_id}.work")]
+        work = ["--work", str(self._staging / f"{durable.TEMPORARY}{image_id}-state")]
         self._run(image_id, ["--state", *work], states.append, cancelled)
         if not states:
             raise DriverError(f"the recipe of {image_id} does not say what it would be made of")

@@ -34,7 +34,7 @@ def newest(image_id: str, download: Download) -> str:
 
 
 class Downloads:
-    """What is downloaded, in a directory of root's own: `<image id>-<checksum>`, whole or in part."""
+    """What is downloaded, in a directory of root's own: `download-<image id>-<checksum>`, whole or in part."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -46,7 +46,7 @@ class Downloads:
         match = _CHECKSUM.fullmatch(checksum)
         if match is None:
             raise DriverError(f"cannot download {image_id}: {checksum!r} is no checksum")
-        partial = fetch.Partial(self._directory / f"{image_id}-{match[2][:16]}")
+        partial = fetch.Partial(self._directory / f"download-{image_id}-{match[2][:16]}")
         self._discard(image_id, keep=partial.path.name)
         # When it is whole, only the verifying is repeated.
         if not _matches(partial.path, match[1], match[2]):
@@ -61,14 +61,14 @@ class Downloads:
 
     def _discard(self, image_id: str, keep: str) -> None:
         """Remove all of the image but what begins with `keep`."""
-        for path in self._directory.glob(f"{image_id}-*"):
+        for path in self._directory.glob(f"download-{image_id}-*"):
             if not (keep and path.name.startswith(keep)) and _is_of(path.name, image_id):
                 path.unlink(missing_ok=True)
 
 
 def _is_of(name: str, image_id: str) -> bool:
     """Another image's id may begin with this one's."""
-    return re.fullmatch(r"[0-9a-f]{16}(\.[a-z]+)?", name.removeprefix(f"{image_id}-")) is not None
+    return re.fullmatch(r"[0-9a-f]{16}(\.[a-z]+)?", name.removeprefix(f"download-{image_id}-")) is not None
 
 
 def _matches(path: Path, algorithm: str, digest: str) -> bool:

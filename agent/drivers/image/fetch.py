@@ -72,7 +72,6 @@ class Partial:
 
     def begin(self, url: str, validator: str) -> None:
         """Nothing is here yet; what will be is of that version."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.write_bytes(b"")
         self._notes.write_text(json.dumps({"url": url, "validator": validator}))
 

@@ -1,7 +1,8 @@
 """Public images: built from their recipes, or downloaded from their distributions.
 
-`data`: image_id, file (the new layer's name), `refresh` (only if there is something newer); later also `source` (what
-it is made of), `same` (there is nothing newer, so nothing is left to do), `old` (the file it replaces).
+`data`: image_id, file (the new layer's name), `pull` (it is downloaded), `refresh` (only if there is something newer);
+later also `source` (what it is made of), `same` (there is nothing newer, so nothing is left to do), `old` (the file it
+replaces).
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ BUILD, PULL = "image.build", "image.pull"
 
 
 def _output(context: Context) -> Path:
-    return context.config.data_dir / "build" / f"{context.data['file']}.qcow2"
+    """A build works in a directory beside it, which the next one cleans; what is converted is swept with all else."""
+    built = context.config.data_dir / "build"
+    directory = context.config.staging_dir if context.data["pull"] else built
+    return directory / f"{context.data['file']}.qcow2"
 
 
 def _unless_same(do: Callable[[Context], Finish | None]) -> Callable[[Context], Finish | None]:
@@ -65,7 +69,6 @@ def _fetched(context: Context) -> Path:
 def _convert(context: Context) -> None:
     """A signature says who made it, not that it can do no harm: it is handled like a stranger's."""
     output, converter = _output(context), context.drivers.converter
-    output.parent.mkdir(parents=True, exist_ok=True)
     source = os.open(_fetched(context), os.O_RDONLY)
     try:
         context.report(0, "converting")
