@@ -21,6 +21,7 @@ from agent.api.edge.files import FileDoor
 from agent.api.edge.listen import ListenError
 from agent.api.edge.registry import REGISTRY
 from agent.api.edge.server import Doors, Server
+from agent.api.edge.transfers import Transfers
 from agent.api.edge.tunnel import Tunnels, TunnelTable
 from agent.api.metadata.answer import Answers
 from agent.api.metadata.live import LiveItems
@@ -41,18 +42,23 @@ from agent.drivers.image.catalogue import Catalogue
 from agent.drivers.image.converter import SandboxedConverter
 from agent.drivers.network.driver import NetworkDriver
 from agent.drivers.network.resolvers import guest_resolvers
+from agent.drivers.objects.local import LocalBuckets
+from agent.drivers.objects.remote import remote_stores
+from agent.drivers.objects.stores import ObjectStores
+from agent.drivers.objects.uploads import PartialFiles
 from agent.drivers.storage.local import LocalStorage
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space
+from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space, stores
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
 from agent.services.serial import SerialConsoles, SerialLines
 from agent.services.terminal import Terminals
+from agent.services.upload import Uploads
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from agent.version import version
@@ -75,12 +81,22 @@ class Agent:
         quota.check_names(config)
         auto_snapshot_policy.check_time_zone(config)
         disk.check_limits(config)
+        stores.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)
         self.drivers = drivers_of(config)
         self.runner = JobRunner(config, self.store, self.drivers, self.clock, _crash_hook(), unseal=self.sealer.open)
         self.reconciler = Reconciler(config, self.store, self.drivers, self.runner, self.clock)
+        self.uploads = Uploads(
+            PartialFiles(config.data_dir / "uploads"),
+            self.store,
+            self.sealer,
+            self.clock,
+            config,
+            self.drivers.storage,
+            self.drivers.objects,
+        )
         self.timetable = Timetable(
             config,
             self.store,
@@ -88,6 +104,7 @@ class Agent:
             self.clock,
             lambda session, account_id: quota.limit_of(session, config, account_id, "snapshots_per_disk"),
             lambda: space.lacking(config, self.drivers.storage, space.NEW_LAYER_BYTES, "take a snapshot"),
+            [self.uploads.sweep],
         )
         self.sampler = Sampler(self.store, self.drivers.hypervisor, self.clock)
         self.tickets = TunnelTable()
@@ -112,6 +129,8 @@ class Agent:
             storage=self.drivers.storage,
             network=self.drivers.network,
             builder=self.drivers.builder,
+            objects=self.drivers.objects,
+            uploads=self.uploads,
             instance_types=instance_types.load(instance_types.BUILT_IN, OWN_TYPES),
             tunnels=self.tickets,
             consoles=SerialConsoles(self.drivers.hypervisor, self.clock),
@@ -134,6 +153,7 @@ class Agent:
         import agent.api.actions  # noqa: F401  (declares every action)
 
         config, tunnels = self.config, Tunnels(self.tickets)
+        transfers = Transfers(self.uploads, self.drivers.objects)
         dispatcher = Dispatcher(
             REGISTRY,
             self.store,
@@ -163,8 +183,8 @@ class Agent:
         return Server(
             endpoint,
             doors,
-            [tunnels.route, certificate.route(self.identity), *routes],
-            [tunnels.close, vnc.close, serial.close],
+            [tunnels.route, certificate.route(self.identity), *transfers.routes, *routes],
+            [tunnels.close, transfers.close, vnc.close, serial.close],
         )
 
     def _metadata(self) -> MetadataService:
@@ -227,7 +247,14 @@ def drivers_of(config: Config) -> Drivers:
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir, config.staging_dir),
         converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),
+        objects=objects_of(config),
     )
+
+
+def objects_of(config: Config) -> ObjectStores:
+    """Buckets: directories of this host, and those of the configured stores."""
+    local = LocalBuckets(config.data_dir / "buckets")
+    return ObjectStores(local, config.staging_dir, remote_stores(stores.stores_of(config)))
 
 
 def serve(config: Config) -> int:

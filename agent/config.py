@@ -41,6 +41,7 @@ class Config:
     minimum_disk_gib: dict[str, int] = field(default_factory=dict)  # lab use: by disk category, and `system`
     disk_reserve_gib: float = -1.0  # of the host's disk nothing new may use; below 0: a twentieth, at most 10 GiB
     disk_limits: dict[str, dict[str, int]] = field(default_factory=dict)  # core.disk_categories.SETTINGS, by category
+    object_stores: dict[str, dict[str, object]] = field(default_factory=dict)  # services.stores, by a name
     detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
     dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down

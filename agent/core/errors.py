@@ -19,6 +19,14 @@ class BadImage(DriverError):
     """A disk image that is not what it must be, is damaged, or would do harm. One line for whoever brought it."""
 
 
+class NoSuchObject(DriverError):
+    """There is no object, that is no regular file, of that name."""
+
+
+class WrongContent(DriverError):
+    """What arrived has another checksum than was said. Nothing of it is kept."""
+
+
 class ApiError(Exception):
     """An error with a public code and HTTP status."""
 

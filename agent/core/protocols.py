@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from agent.core.specs import (
     GuestCounters,
     HostCapacity,
     ImageInfo,
+    ObjectInfo,
     PortEvent,
     PortSpec,
     Recipe,
@@ -313,6 +315,80 @@ class Converter(Protocol):
     def sweep(self, *, unfinished: bool) -> list[str]:
         """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of
         interrupted calls, which only at start is safe; the names."""
+
+
+class Objects(Protocol):
+    """Objects by bucket and name (SPEC section 5): buckets are directories of this host, or those of configured stores.
+
+    NoSuchObject is raised for what is not there, DriverError for what fails.
+    """
+
+    def make_bucket(self, bucket: str) -> None:
+        """A bucket of this host; no-op when it is there."""
+
+    def drop_bucket(self, bucket: str) -> None:
+        """Take an empty bucket of this host away; no-op when it is not there. Raises DriverError when it is not
+        empty."""
+
+    def find(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Its objects whose names begin so, by name."""
+
+    def about(self, bucket: str, key: str) -> ObjectInfo: ...
+
+    def read(self, bucket: str, key: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to, without, `stop`, in pieces."""
+
+    def opened(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> AbstractContextManager[int]:
+        """A descriptor of the object's content, for reading, inside the block. That of another store is brought here
+        before: `report` gets percent, and once `cancelled` is true it ends with InterruptedError."""
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        *,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Make a whole file an object, which appears all at once; the file stays. As `opened` with `cancelled`."""
+
+    def remove(self, bucket: str, key: str) -> None:
+        """No-op when there is none."""
+
+
+class PartialFiles(Protocol):
+    """Files that arrive in pieces, by upload id. Callers see to it that no two of them work on one at once."""
+
+    def begin(self, upload_id: str) -> None:
+        """Make it, empty; one that is there stays."""
+
+    def offset(self, upload_id: str) -> int:
+        """How many bytes of it are here; 0 when nothing is."""
+
+    def append(self, upload_id: str, offset: int, piece: bytes) -> int:
+        """Write a piece at the end, which is `offset`, durably; how many bytes are here now."""
+
+    def finish(self, upload_id: str, sha256: str) -> None:
+        """Call it whole, if it has this checksum (hex; empty: nobody said one). Raises WrongContent: then it begins
+        anew."""
+
+    def is_whole(self, upload_id: str) -> bool: ...
+
+    def whole(self, upload_id: str) -> Path:
+        """Where it is when it is whole."""
+
+    def remove(self, upload_id: str) -> None: ...
+
+    def list(self) -> set[str]:
+        """Ids of all uploads that have a file."""
 
 
 class Builder(Protocol):

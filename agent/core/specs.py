@@ -257,6 +257,16 @@ class Download:
 
 
 @dataclass(frozen=True)
+class ObjectInfo:
+    """An object of a bucket. `modified`: seconds since the epoch. `version`: changes whenever its content does."""
+
+    key: str
+    size: int
+    modified: float
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says. With `download` it is a
     distribution's own, else it is built here."""

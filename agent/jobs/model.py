@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
-from agent.core.protocols import Builder, Converter, Hypervisor, Network, Seeds, Storage
+from agent.core.protocols import Builder, Converter, Hypervisor, Network, Objects, Seeds, Storage
 from agent.jobs.layers.turns import Turns
 from agent.jobs.open_files import OpenFiles
 from agent.store.schema import Job
@@ -48,6 +48,7 @@ class Drivers:
     seeds: Seeds
     builder: Builder
     converter: Converter
+    objects: Objects
 
 
 class Locks:

@@ -1,4 +1,5 @@
-"""What the clock brings about: automatic snapshots at their hours (SPEC S5, S6), and their end.
+"""What the clock brings about: automatic snapshots at their hours (SPEC S5, S6), and their end; the end of what nobody
+goes on with.
 
 An hour is honoured in the transaction that notes it as honoured, for the policy and for each disk: whatever stops the
 agent in between, no hour is honoured twice or half.
@@ -10,7 +11,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -104,10 +105,12 @@ class Timetable:
         clock: Clock,
         allowed: Allowed,
         lacking: Callable[[], str] = str,
+        sweeps: Sequence[Callable[[], object]] = (),
     ) -> None:
-        """`lacking`: why the host's disk has no room for one more snapshot; empty: it has."""
+        """`lacking`: why the host's disk has no room for one more snapshot; empty: it has. `sweeps`: what else removes
+        what is over, each time it is called."""
         self._config, self._store, self._runner, self._clock = config, store, runner, clock
-        self._allowed, self._lacking = allowed, lacking
+        self._allowed, self._lacking, self._sweeps = allowed, lacking, sweeps
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="timetable", daemon=True)
 
@@ -126,6 +129,8 @@ class Timetable:
                 self.take()
                 if steady:
                     self.expire()
+                    for sweep in self._sweeps:
+                        sweep()
             except Exception:
                 log.exception("cannot do what the timetable says; trying again")
             self._stopping.wait(pause(self._clock.now()))

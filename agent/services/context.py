@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.identity import Identity
 from agent.core.instance_types import InstanceType
-from agent.core.protocols import Builder, Hypervisor, Network, Storage
+from agent.core.protocols import Builder, Hypervisor, Network, Objects, Storage
 from agent.jobs.open_files import OpenFiles
 from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer
@@ -21,6 +21,7 @@ from agent.store.store import Store
 
 if TYPE_CHECKING:
     from agent.services.serial import SerialConsoles
+    from agent.services.upload import Uploads
 
 
 class Runner(Protocol):
@@ -51,7 +52,8 @@ class Pages(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them."""
+    """The shared parts, wired in agent/app.py. Services read from drivers, they never change through them; but objects,
+    of which nothing stands in the store."""
 
     version: str
     config: Config
@@ -64,6 +66,8 @@ class Services:
     storage: Storage
     network: Network
     builder: Builder
+    objects: Objects
+    uploads: Uploads
     instance_types: dict[str, InstanceType]
     tunnels: Tunnels
     consoles: SerialConsoles

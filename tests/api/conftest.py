@@ -19,6 +19,7 @@ from agent.api.edge.dispatch import Dispatcher
 from agent.api.edge.endpoint import Endpoint
 from agent.api.edge.registry import RAM, REGISTRY
 from agent.api.edge.server import Doors, Server
+from agent.api.edge.transfers import Transfers
 from agent.api.stored import StoredTokens
 from agent.services import policy
 from agent.services.account import AccessKeys
@@ -70,7 +71,9 @@ def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> It
     authenticator = Authenticator(AccessKeys(cloud.store, cloud.services.sealer, cloud.clock), "")
     endpoint = Endpoint(dispatcher, authenticator, AuditLog(tmp_path / "log"))
     doors = Doors(socket=tmp_path / "agent.sock", socket_group="", http="127.0.0.1:0", https="", tls_dir=tmp_path)
-    server = Server(endpoint, doors, [certificate.route(cloud.services.identity)], [])
+    transfers = Transfers(cloud.uploads, cloud.objects)
+    routes = [certificate.route(cloud.services.identity), *transfers.routes]
+    server = Server(endpoint, doors, routes, [transfers.close])
     asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
     yield f"127.0.0.1:{server.http_port}"
     asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)

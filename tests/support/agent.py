@@ -174,7 +174,7 @@ class AgentProcess:
 
         def idle() -> bool:
             jobs = self.call("DescribeJobs", HOST, PageSize=100)["Jobs"]["Job"]
-            return all(job["Status"] in ("Succeeded", "Failed") for job in jobs)
+            return all(job["Status"] in ("Succeeded", "Failed", "Cancelled") for job in jobs)
 
         wait_for("all jobs' end", idle, seconds)
 
@@ -183,7 +183,7 @@ class AgentProcess:
 
         def idle() -> bool:
             with contextlib.closing(sqlite3.connect(f"file:{self.root}/data/ecs.db?mode=ro", uri=True)) as database:
-                query = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed')"
+                query = "SELECT count(*) FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
                 return bool(database.execute(query).fetchone()[0] == 0)
 
         wait_for("the end of collections", idle, every=0.02)

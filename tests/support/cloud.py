@@ -21,6 +21,9 @@ from agent.core.clock import ManualClock
 from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network, Storage
 from agent.core.specs import Download, HostCapacity, Recipe
+from agent.drivers.objects.local import LocalBuckets
+from agent.drivers.objects.stores import ObjectStores
+from agent.drivers.objects.uploads import PartialFiles
 from agent.jobs.layers import tree
 from agent.jobs.open_files import OpenFiles
 from agent.policy.trust import ECS_SERVICE
@@ -29,6 +32,7 @@ from agent.services import account, default_network, policy, vswitch
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.serial import SerialConsoles
+from agent.services.upload import Uploads
 from agent.store.schema import Account, Disk, Image, ImageDisk, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
 from agent.store.store import Store
@@ -168,19 +172,25 @@ class Cloud:
         self.runner = RunnerStandIn()
         self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
         self.storage = StorageStandIn()
-        hypervisor = cast(Hypervisor, self.hypervisor)
+        hypervisor, sealer = cast(Hypervisor, self.hypervisor), Sealer(directory / "host.key")
+        storage, settings = cast(Storage, self.storage), Config(**config)
+        self.objects = ObjectStores(LocalBuckets(directory / "buckets"), directory / "staging", {})
+        files = PartialFiles(directory / "uploads")
+        self.uploads = Uploads(files, self.store, sealer, self.clock, settings, storage, self.objects)
         self.services = Services(
             version="0",
-            config=Config(**config),
+            config=settings,
             clock=self.clock,
             store=self.store,
-            sealer=Sealer(directory / "host.key"),
+            sealer=sealer,
             identity=IdentityKey(directory / "identity.pem", self.clock),
             runner=self.runner,
             hypervisor=hypervisor,
-            storage=cast(Storage, self.storage),
+            storage=storage,
             network=cast(Network, None),
             builder=CatalogueStandIn(),
+            objects=self.objects,
+            uploads=self.uploads,
             instance_types=instance_types.load(instance_types.BUILT_IN),
             tunnels=self.tunnels,
             consoles=SerialConsoles(hypervisor, self.clock),

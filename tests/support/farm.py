@@ -25,7 +25,7 @@ import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
 from agent.config import Config
 from agent.core import ids
 from agent.core.clock import SystemClock
-from agent.core.protocols import Builder, Converter, Hypervisor, Network, Seeds, Storage
+from agent.core.protocols import Builder, Converter, Hypervisor, Network, Objects, Seeds, Storage
 from agent.core.specs import DiskSpec, DomainSpec
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.storage.local import LocalStorage
@@ -75,6 +75,7 @@ class Farm:
             cast(Seeds, None),
             cast(Builder, None),
             cast(Converter, None),
+            cast(Objects, None),
         )
         return JobRunner(self.config, self.store, drivers, self.clock, unseal=bytes.decode)
 

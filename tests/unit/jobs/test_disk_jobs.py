@@ -108,6 +108,7 @@ class Lab:
             seeds=absent,
             builder=absent,
             converter=absent,
+            objects=absent,
         )
         self.runner = JobRunner(cloud.services.config, cloud.store, drivers, SystemClock(), unseal=bytes.decode)
 

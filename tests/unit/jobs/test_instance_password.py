@@ -40,7 +40,15 @@ def agents() -> GuestAgents:
 @pytest.fixture
 def runner(cloud: Cloud, agents: GuestAgents) -> Iterator[JobRunner]:
     absent: Any = None
-    drivers = Drivers(hypervisor=agents, storage=absent, network=absent, seeds=absent, builder=absent, converter=absent)  # type: ignore[arg-type]
+    drivers = Drivers(
+        hypervisor=agents,
+        storage=absent,
+        network=absent,
+        seeds=absent,
+        builder=absent,
+        converter=absent,
+        objects=absent,
+    )  # type: ignore[arg-type]
     made = JobRunner(cloud.services.config, cloud.store, drivers, SystemClock(), unseal=bytes.decode)
     made.start()
     yield made
