@@ -21,6 +21,7 @@ from agent.store.schema import AccessKey, Account
 from agent.store.secrets import Sealer
 from agent.store.store import Store
 from tests.api.sample import Sample, sample_registry
+from tests.support.fresh_store import fresh_store
 
 ACCOUNT = "1234567890123456"
 KEY, SECRET = "LTAItestkey00001", "secret/of+the=test"
@@ -65,7 +66,7 @@ class Edge:
 
 def build(directory: Path, loop: asyncio.AbstractEventLoop, https: str = "", socket_group: str = "") -> Edge:
     """A started server with everything it keeps in `directory`."""
-    store = Store(directory / "ecs.db")
+    store = fresh_store(directory / "ecs.db")
     sealer = Sealer(directory / "key")
     clock = ShiftedClock()
     with store.write() as session:

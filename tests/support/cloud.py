@@ -35,8 +35,8 @@ from agent.services.serial import SerialConsoles
 from agent.services.upload import Uploads
 from agent.store.schema import Account, Disk, Image, ImageDisk, Instance, Job, NetworkInterface, SecurityGroup
 from agent.store.secrets import Sealer
-from agent.store.store import Store
 from tests.support.edge import call_action
+from tests.support.fresh_store import fresh_store
 
 START = dt.datetime(2026, 11, 23, 7, 35, 12, tzinfo=dt.UTC)
 
@@ -168,7 +168,7 @@ class Cloud:
 
     def __init__(self, directory: Path, **config: Any) -> None:
         self.clock = ManualClock(START)
-        self.store = Store(directory / "ecs.db")
+        self.store = fresh_store(directory / "ecs.db")
         self.runner = RunnerStandIn()
         self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
         self.storage = StorageStandIn()

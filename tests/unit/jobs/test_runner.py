@@ -18,6 +18,7 @@ from agent.jobs.model import KINDS, Cancelled, Context, Kind, NotYet, Step
 from agent.jobs.runner import JobRunner
 from agent.store.schema import Account, Job
 from agent.store.store import Store
+from tests.support.fresh_store import fresh_store
 from tests.support.waiting import wait_for
 
 LIMIT = 30.0
@@ -74,7 +75,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     before = set(KINDS)
     config = replace(Config(), data_dir=tmp_path)
-    store = Store(tmp_path / "ecs.db")
+    store = fresh_store(tmp_path / "ecs.db")
     world = World(store, config)
     yield world
     if world.runner:

@@ -17,6 +17,7 @@ from agent.drivers.hypervisor import statistics
 from agent.jobs.sampler import Sampler
 from agent.store.schema import DiskSample
 from agent.store.store import Store
+from tests.support.fresh_store import fresh_store
 
 START = dt.datetime(2026, 11, 23, 7, 0, 0, tzinfo=dt.UTC)
 SERIAL = "a" * 20
@@ -60,7 +61,7 @@ class World:
 def world(tmp_path: Path, empty_database: Path) -> World:
     path = tmp_path / "ecs.db"
     path.write_bytes(empty_database.read_bytes())
-    return World(Store(path))
+    return World(fresh_store(path))
 
 
 def test_the_first_look_tells_nothing_the_next_what_was_done(world: World) -> None:
