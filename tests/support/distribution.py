@@ -30,7 +30,7 @@ class Distribution:
         self.redirects: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []  # path and Range of each request
         self.break_after: int | None = None  # bytes of a body, after which the connection ends, once
-        self.hold = threading.Event()  # while it is not set, bodies stop after their first half
+        self.hold = threading.Event()  # while it is not set, the image comes slowly after its first half
         self.hold.set()
         self.tags = True  # whether it names versions
         self.certificate = directory / "certificate.pem"
@@ -132,8 +132,11 @@ def _handler(distribution: Distribution) -> type[BaseHTTPRequestHandler]:
                 return
             half = len(body) // 2
             self.wfile.write(body[:half])
-            while not distribution.hold.wait(0.2):
-                self.wfile.write(body[half : half + 1])  # a slow one: the client sees that it goes on
+            while self.path == f"/{NAME}" and not distribution.hold.wait(0.2):
+                try:
+                    self.wfile.write(body[half : half + 1])
+                except OSError:
+                    return  # nobody wants it any more
                 half += 1
             self.wfile.write(body[half:])
 

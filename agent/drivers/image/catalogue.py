@@ -6,6 +6,7 @@ import collections
 import contextlib
 import logging
 import re
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _PROGRESS = re.compile(r"progress ([0-9]{1,3}) (.*)")
 _KEPT_LINES = 20
-_LOOK_SECONDS = 0.5  # between looks whether to give up
+_LOOK_SECONDS, _PAUSE_SECONDS = 0.5, 0.1  # between looks whether to give up, and whether it has ended
 
 
 class Catalogue:
@@ -122,14 +123,15 @@ class Catalogue:
 
 
 def _wait(process: sh.RunningCommand, cancelled: Callable[[], bool]) -> None:
-    """Until the process has ended; InterruptedError after it was asked to clean up because of `cancelled`."""
-    while True:
-        try:
-            process.wait(timeout=_LOOK_SECONDS)
-            return
-        except sh.TimeoutException:
+    """Until the process and its output have ended. When `cancelled` it may clean up; then InterruptedError."""
+    looked = time.monotonic()
+    while process.is_alive():
+        time.sleep(_PAUSE_SECONDS)
+        if time.monotonic() - looked >= _LOOK_SECONDS:
+            looked = time.monotonic()
             if cancelled():
                 process.terminate()
                 with contextlib.suppress(sh.ErrorReturnCode):
                     process.wait()
-                raise InterruptedError from None
+                raise InterruptedError
+    process.wait()

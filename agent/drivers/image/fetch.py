@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 from agent.core.errors import DriverError
 
-STALLED_SECONDS = 60.0
-SMALL_BYTES = 1 << 20
+STALLED_SECONDS = 30.0
+SMALL_BYTES, SMALL_SECONDS = 1 << 20, 60.0
 LARGEST_BYTES = 16 << 30
 PIECE_BYTES = 1 << 20
 REPORT_SECONDS = 1.0
@@ -82,13 +82,14 @@ class Partial:
 
 def text(url: str) -> bytes:
     """A small file. Raises DriverError."""
+    content, ends = b"", time.monotonic() + SMALL_SECONDS
     with _answer(url, {}) as answer:
-        try:
-            content: bytes = answer.read(SMALL_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
-            raise _broken(url, error) from None
-    if len(content) > SMALL_BYTES:
-        raise DriverError(f"cannot use {url}: it is larger than {SMALL_BYTES} bytes")
+        while piece := _piece(url, answer):
+            content += piece
+            if len(content) > SMALL_BYTES:
+                raise DriverError(f"cannot use {url}: it is larger than {SMALL_BYTES} bytes")
+            if time.monotonic() > ends:
+                raise DriverError(f"cannot download {url}: it is not there after {SMALL_SECONDS:.0f} s")
     return content
 
 
@@ -151,10 +152,8 @@ def _receive(url: str, answer: Any, path: Path, size: int, total: int, report: R
 
 def _piece(url: str, answer: Any) -> bytes:
     try:
-        piece: bytes = answer.read(PIECE_BYTES)
+        piece: bytes = answer.read1(PIECE_BYTES)  # what is there, so that a slow one can be cancelled
         return piece
-    except http.client.IncompleteRead as error:
-        return bytes(error.partial)  # the next read finds the end, and the sizes tell
     except (OSError, http.client.HTTPException) as error:
         raise _broken(url, error) from None
 

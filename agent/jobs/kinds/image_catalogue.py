@@ -89,17 +89,24 @@ def _install(context: Context) -> Finish:
     output = _output(context)
     if output.exists():  # else a former try has moved it already
         storage.install_image(file, output)
+    context.data["old"] = _file_of(context)
     size_gib = -(-storage.virtual_size_bytes(storage.image_path(file)) // 2**30)
 
     def finish(session: Session) -> None:
         image = session.get_one(Image, context.resource_id)
-        context.data["old"] = image.system.file if image.system else None
         image.size_gib, image.status, image.message = max(size_gib, image.size_gib), "Available", ""
         image.source_id = context.data["source"]
         put_system_file(session, image, file)
         image.created_at = context.clock.now()
 
     return finish
+
+
+def _file_of(context: Context) -> str | None:
+    """What the image is made of until now."""
+    with context.store.read() as session:
+        system = session.get_one(Image, context.resource_id).system
+        return system.file if system else None
 
 
 def _clean_up(context: Context) -> None:
