@@ -159,7 +159,7 @@ class Agent:
             self.store,
             self.services,
             StoredTokens(),
-            authorizer=ByPolicies(policy.decide),
+            authorizer=ByPolicies(policy.decide, account.owns_host),
             region_id=config.region_id,
             clock=self.clock,
         )

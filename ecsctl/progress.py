@@ -9,6 +9,8 @@ from types import TracebackType
 
 from ecsctl.output import cell
 
+_BAR = 24  # characters
+
 
 class Progress:
     """Shows what goes on with the seconds it takes. `update` may be called often: elsewhere than on a terminal a
@@ -39,6 +41,14 @@ class Progress:
         elif text != self._last:
             print(text, file=sys.stderr, flush=True)
         self._last = text
+
+    def share(self, text: str, percent: int, more: str = "") -> None:
+        """`update` with how much is done: a bar on a terminal, elsewhere a line for each tenth."""
+        if self._live:
+            done = _BAR * min(100, percent) // 100
+            self.update(f"{text}  {'━' * done}{'─' * (_BAR - done)} {percent:3} %  {more}".rstrip())
+        else:
+            self.update(f"{text}: {percent - percent % 10} %")
 
     def clear(self) -> None:
         """Remove the live line, so that what follows starts on an empty one."""

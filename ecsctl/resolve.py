@@ -132,11 +132,11 @@ def find_ids(client: Client, kind: Kind, texts: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(find_id(client, kind, text) for text in texts))
 
 
-def find_image(client: Client, text: str) -> str:
+def find_image(client: Client, text: str, **filters: object) -> str:
     """An image's id: public ids have no shape of their own, so what nothing is named after is taken as an id."""
     if IMAGE.is_id(text):
         return text
-    found = [item for item in describe(client, IMAGE, ImageName=text) if item.get("ImageName") == text]
+    found = [item for item in describe(client, IMAGE, ImageName=text, **filters) if item.get("ImageName") == text]
     if any(item["ImageId"] == text for item in found) or not found:
         return text
     if len(found) > 1:

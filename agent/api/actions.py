@@ -2,6 +2,7 @@
 
 from agent.api import (
     account,
+    account_admin,
     auto_snapshot_policy,
     bucket,
     disk,
@@ -10,6 +11,8 @@ from agent.api import (
     host,
     image,
     image_catalogue,
+    image_make,
+    image_share,
     image_transfer,
     instance,
     instance_console,
@@ -38,6 +41,7 @@ from agent.api import (
 
 __all__ = [
     "account",
+    "account_admin",
     "auto_snapshot_policy",
     "bucket",
     "disk",
@@ -46,6 +50,8 @@ __all__ = [
     "host",
     "image",
     "image_catalogue",
+    "image_make",
+    "image_share",
     "image_transfer",
     "instance",
     "instance_console",

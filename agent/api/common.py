@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from agent.api.edge.call import Call
 from agent.api.edge.errors import UnsupportedParameter
-from agent.api.edge.params import Tag
+from agent.api.edge.params import Filter, Tag, parse_wire_time
 from agent.api.edge.registry import ECS, VPC, Handler, action
+from agent.core.errors import InvalidParameter
 from agent.store.schema import Job
 
 EFFECTIVE_SECONDS = 5.0  # how long a change of rules waits to be in force before it is answered
@@ -56,6 +58,21 @@ def effective_when_answered(call: Call, job: Job) -> None:
         runner.wait(job_id, EFFECTIVE_SECONDS)
 
     call.after_commit(wait)
+
+
+def creation_times(filters: Sequence[Filter]) -> dict[str, dt.datetime]:
+    """Of a list whose Filter.N.Key are CreationStartTime and CreationEndTime, by key. Raises InvalidParameter."""
+    found: dict[str, dt.datetime] = {}
+    for number, one in enumerate(filters, 1):
+        if one.key not in ("CreationStartTime", "CreationEndTime"):
+            why = "it must be CreationStartTime or CreationEndTime."
+            raise InvalidParameter(f"Filter.{number}.Key", one.key, why, code="InvalidFilterKey.NotSupported")
+        try:
+            found[one.key] = parse_wire_time(one.value)
+        except ValueError as error:
+            code = "InvalidFilterValue.NotSupported"
+            raise InvalidParameter(f"Filter.{number}.Value", one.value, str(error), code=code) from None
+    return found
 
 
 def refuse(action_name: str, **given: object) -> None:

@@ -100,7 +100,7 @@ def _shown(call: Call, disk: Disk, tags: list[tuple[str, str]]) -> dict[str, Any
         "EnableAutomatedSnapshotPolicy": disk.auto_snapshot_policy_id is not None,
         "AutoSnapshotPolicyId": disk.auto_snapshot_policy_id or "",
         "ImageId": disk.image_id or "",
-        "SourceSnapshotId": disk.source_snapshot_id or "",
+        "SourceSnapshotId": "" if disk.image_id else disk.source_snapshot_id or "",
         "SourceDiskId": "",
         "Encrypted": False,
         "KMSKeyId": "",

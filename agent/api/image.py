@@ -1,36 +1,22 @@
-"""Image actions (SPEC M1)."""
+"""Listing images (SPEC M1, M6)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from sqlalchemy import select
-
+from agent.api import image_view as view
 from agent.api.caller import caller
-from agent.api.common import ecs_tags, tag_filters
+from agent.api.common import creation_times, tag_filters
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPages
-from agent.api.edge.params import CommaList, ErrorCode, RegionParams, Tag
+from agent.api.edge.params import CommaList, ErrorCode, Filter, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
-from agent.core.clock import iso_seconds
 from agent.core.errors import InvalidParameter
-from agent.jobs.journal import UNFINISHED
 from agent.services import image as service
-from agent.services import tag
-from agent.store.schema import Image, Instance, Job
+from agent.services import instance_type
 
 _OWNERS = Literal["system", "self", "others", "marketplace"]
-_IGNORED = (
-    "ActionType",
-    "ResourceGroupId",
-    "ShowExpired",
-    "InstanceType",
-    "ImageOwnerId",
-    "IsSupportCloudinit",
-    "IsSupportIoOptimized",
-)
 
 
 class DescribeImagesParams(RegionParams, NumberedPages):
@@ -38,15 +24,31 @@ class DescribeImagesParams(RegionParams, NumberedPages):
     image_name: str = ""
     image_family: str = ""
     image_owner_alias: Annotated[_OWNERS | None, ErrorCode("InvalidImageOwnerAlias.ValueNotSupported")] = None
+    image_owner_id: str = ""
     is_public: bool | None = None
+    is_support_cloudinit: bool | None = None
     status: CommaList = []
+    usable: bool | None = None
     os_type: Annotated[Literal["linux", "windows"] | None, ErrorCode("InvalidOSType.ValueNotSupported")] = None
     architecture: Annotated[
         Literal["i386", "x86_64", "arm64"] | None, ErrorCode("InvalidArchitecture.ValueNotSupported")
     ] = None
     usage: Annotated[Literal["instance", "none"] | None, ErrorCode("InvalidUsage")] = None
+    action_type: Annotated[Literal["CreateEcs", "ChangeOS", ""], ErrorCode("InvalidActionType")] = ""
+    instance_type: str = ""
     snapshot_id: str = ""
+    filter: list[Filter] = []
     tag: list[Tag] = []
+
+
+class DescribeImageFromFamilyParams(RegionParams):
+    image_family: str
+
+
+class DescribeImageSupportInstanceTypesParams(RegionParams):
+    image_id: str
+    action_type: str = ""
+    filter: list[Filter] = []
 
 
 @action(
@@ -55,85 +57,74 @@ class DescribeImagesParams(RegionParams, NumberedPages):
     params=DescribeImagesParams,
     resource="image/{image_id}",
     access="read",
-    ignored=_IGNORED,
+    dry_run=True,
+    ignored=("IsSupportIoOptimized", "ResourceGroupId", "ShowExpired"),
 )
 def describe_images(call: Call, p: DescribeImagesParams) -> dict[str, Any]:
     """Without Status, the available ones, as the public API has it."""
+    page = paging.page(call.session, service.find_images(caller(call), _filter(call, p)), p)
+    return {"RegionId": call.region_id, "Images": {"Image": view.listed(call, page.items)}, **page.fields()}
+
+
+def _filter(call: Call, p: DescribeImagesParams) -> service.ImageFilter:
     for status in p.status:
         if status not in service.STATUSES:
             why = f"it must be one of {', '.join(service.STATUSES)}."
             raise InvalidParameter("Status", status, why, code="InvalidStatus.ValueNotSupported")
-    wanted = service.ImageFilter(
+    times = creation_times(p.filter)
+    return service.ImageFilter(
         ids=p.image_id,
         name=p.image_name,
+        family=p.image_family,
         owner=p.image_owner_alias,
+        owner_id=p.image_owner_id,
+        public=p.is_public,
         statuses=p.status or (service.AVAILABLE,),
+        usable=p.usable,
         os_type=p.os_type,
         architecture=p.architecture,
+        for_type=instance_type.get_type(caller(call), p.instance_type) if p.instance_type else None,
+        for_replacing=p.action_type == "ChangeOS",
+        seeded=p.is_support_cloudinit,
+        snapshot_id=p.snapshot_id,
+        used=None if p.usage is None else p.usage == "instance",
+        created_from=times.get("CreationStartTime"),
+        created_until=times.get("CreationEndTime"),
         tags=tag_filters(p.tag),
     )
-    found = service.find_images(caller(call), wanted)
-    if p.is_public is not None:
-        found = found.where(Image.account_id.is_(None) if p.is_public else Image.account_id.is_not(None))
-    if p.usage is not None:
-        used = Image.id.in_(_used(call))
-        found = found.where(used if p.usage == "instance" else ~used)
-    if p.snapshot_id or p.image_family:
-        found = found.where(Image.id.is_(None))  # no image has either
-    page = paging.page(call.session, found, p)
-    return {"RegionId": call.region_id, "Images": {"Image": _shown(call, page.items)}, **page.fields()}
 
 
-def _used(call: Call) -> Any:
-    return select(Instance.image_id).where(Instance.account_id == call.account_id, ~Instance.releasing)
+@action(
+    "DescribeImageFromFamily",
+    version=ECS,
+    params=DescribeImageFromFamilyParams,
+    resource="image/*",
+    access="read",
+)
+def describe_image_from_family(call: Call, p: DescribeImageFromFamilyParams) -> dict[str, Any]:
+    """The newest available image of the family; nothing when there is none."""
+    found = service.family_image(caller(call), p.image_family)
+    return {"Image": view.listed(call, [found])[0]} if found else {}
 
 
-def _shown(call: Call, images: Sequence[Image]) -> list[dict[str, Any]]:
-    tags = tag.tags_of(call.session, "image", [image.id for image in images])
-    used = set(call.session.scalars(_used(call)))
-
-    def shown(image: Image) -> dict[str, Any]:
-        usable = image.status == service.AVAILABLE and image.system is not None
-        return {
-            "ImageId": image.id,
-            "ImageName": image.name,
-            "ImageFamily": "",
-            "ImageVersion": "",
-            "ImageOwnerAlias": "system" if image.account_id is None else "self",
-            "ImageOwnerId": int(image.account_id or 0),
-            "Description": image.description,
-            "Status": image.status,
-            "Progress": "100%" if usable else f"{_progress(call, image)}%",
-            "Usable": usable,
-            "Usage": "instance" if image.id in used else "none",
-            "Size": image.size_gib,
-            "Architecture": image.architecture,
-            "BootMode": "BIOS",
-            "OSType": image.os_type,
-            "OSName": image.os_name,
-            "OSNameEn": image.os_name,
-            "Platform": image.platform,
-            "IsPublic": image.account_id is None,
-            "IsCopied": False,
-            "IsSelfShared": "",
-            "IsSubscribed": False,
-            "IsSupportCloudinit": image.os_type == "linux",
-            "IsSupportIoOptimized": True,
-            "LoginAsNonRootSupported": False,
-            "LicenseType": "",
-            "SupplierName": "",
-            "ProductCode": "",
-            "ResourceGroupId": "",
-            "Features": {"NvmeSupport": "unsupported", "ImdsSupport": "v1"},
-            "DiskDeviceMappings": {"DiskDeviceMapping": []},
-            "CreationTime": iso_seconds(image.created_at),
-            "Tags": ecs_tags(tags[image.id]),
+@action(
+    "DescribeImageSupportInstanceTypes",
+    version=ECS,
+    params=DescribeImageSupportInstanceTypesParams,
+    resource="image/{image_id}",
+    access="read",
+    ignored=("ActionType", "Filter"),
+)
+def describe_image_support_instance_types(call: Call, p: DescribeImageSupportInstanceTypesParams) -> dict[str, Any]:
+    image = service.get_image(caller(call), p.image_id)
+    types = [
+        {
+            "InstanceTypeId": one.id,
+            "InstanceTypeFamily": one.family,
+            "CpuCoreCount": one.vcpus,
+            "MemorySize": one.memory_mib / 1024,
         }
-
-    return [shown(image) for image in images]
-
-
-def _progress(call: Call, image: Image) -> int:
-    """Percent of the job that makes the image."""
-    jobs = select(Job.progress).where(Job.resource_id == image.id, Job.state.in_(UNFINISHED))
-    return call.session.scalar(jobs.order_by(Job.sequence).limit(1)) or 0
+        for one in instance_type.find_types(caller(call), instance_type.TypeFilter())
+        if instance_type.runs(one, image)
+    ]
+    return {"RegionId": call.region_id, "ImageId": image.id, "InstanceTypes": {"InstanceType": types}}

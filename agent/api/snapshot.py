@@ -7,15 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from agent.api.caller import caller
-from agent.api.common import ecs_tags, given_tags, refuse, tag_filters
+from agent.api.common import creation_times, ecs_tags, given_tags, refuse, tag_filters
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import Paged
-from agent.api.edge.params import ErrorCode, Filter, JsonList, RegionParams, Tag, one_of, wire_time
+from agent.api.edge.params import ErrorCode, Filter, JsonList, RegionParams, Tag, one_of
 from agent.api.edge.registry import ECS, action
 from agent.core import ids
 from agent.core.clock import iso_seconds
-from agent.core.errors import InvalidParameter
 from agent.jobs import snapshots
 from agent.services import snapshot as service
 from agent.services import tag
@@ -134,13 +133,13 @@ def describe_snapshots(call: Call, p: DescribeSnapshotsParams) -> dict[str, Any]
         found = found.where(Snapshot.id.is_(None))  # no snapshot is any of these
     page = paging.page(call.session, found, p)
     shown_ids = [snapshot.id for snapshot in page.items]
-    tags, used = tag.tags_of(call.session, "snapshot", shown_ids), service.used_by_disks(caller(call), shown_ids)
-    rows = [_shown(call, snapshot, snapshot.id in used, tags[snapshot.id]) for snapshot in page.items]
+    tags, usages = tag.tags_of(call.session, "snapshot", shown_ids), service.usages(caller(call), shown_ids)
+    rows = [_shown(call, snapshot, usages[snapshot.id], tags[snapshot.id]) for snapshot in page.items]
     return {"Snapshots": {"Snapshot": rows}, **page.fields()}
 
 
 def _filter(p: DescribeSnapshotsParams) -> service.SnapshotFilter:
-    times = _times(p.filter)
+    times = creation_times(p.filter)
     return service.SnapshotFilter(
         ids=p.snapshot_ids,
         disk_id=p.disk_id or service.disk_of_link(p.snapshot_link_id),
@@ -156,22 +155,7 @@ def _filter(p: DescribeSnapshotsParams) -> service.SnapshotFilter:
     )
 
 
-def _times(filters: list[Filter]) -> dict[str, Any]:
-    """Filter.N.Key CreationStartTime and CreationEndTime, which are all there are."""
-    found: dict[str, Any] = {}
-    for number, one in enumerate(filters, 1):
-        if one.key not in ("CreationStartTime", "CreationEndTime"):
-            why = "it must be CreationStartTime or CreationEndTime."
-            raise InvalidParameter(f"Filter.{number}.Key", one.key, why, code="InvalidFilterKey.NotSupported")
-        try:
-            found[one.key] = wire_time(one.value)
-        except ValueError as error:
-            code = "InvalidFilterValue.NotSupported"
-            raise InvalidParameter(f"Filter.{number}.Value", one.value, str(error), code=code) from None
-    return found
-
-
-def _shown(call: Call, snapshot: Snapshot, used: bool, tags: list[tuple[str, str]]) -> dict[str, Any]:
+def _shown(call: Call, snapshot: Snapshot, usage: str, tags: list[tuple[str, str]]) -> dict[str, Any]:
     """Message, Consistency, AutoSnapshotPolicyId and ExpirationTime are ours."""
     done = snapshot.status == snapshots.ACCOMPLISHED
     kept_for = snapshot.retention_days if snapshot.expires_at else None
@@ -196,7 +180,7 @@ def _shown(call: Call, snapshot: Snapshot, used: bool, tags: list[tuple[str, str
         "SourceStorageType": "disk",
         "SourceSnapshotId": "",
         "SourceRegionId": "",
-        "Usage": "disk" if used else "none",
+        "Usage": usage,
         "Category": "standard",
         "InstantAccess": False,
         "Encrypted": False,

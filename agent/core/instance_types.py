@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+TOO_LARGE_FOR_32_BIT_MIB = 4096  # a 32-bit system needs less (SPEC section 0)
 BUILT_IN = Path(__file__).with_name("instance_types.toml")
 
 

@@ -38,8 +38,12 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "set_user_data": frozenset({STOPPED}),
     "set_type": frozenset({STOPPED}),
     "create_snapshot": frozenset({RUNNING, STOPPED}),
+    "create_image": frozenset({RUNNING, STOPPED}),
     "attach_disk": frozenset({RUNNING, STOPPED}),
     "detach_disk": frozenset({RUNNING, STOPPED}),
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
 }
+
+# What would change the state of an instance while an image is made of it.
+NOT_WHILE_IMAGED: Final = frozenset({"start", "stop", "reboot", "release", "create_image"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
@@ -11,11 +12,23 @@ from agent.core.ids import new_id
 from agent.jobs import journal
 from agent.jobs.layers import tree
 from agent.jobs.layers.take import TAKE
-from agent.store.schema import AutoSnapshotPolicy, Disk, Snapshot
+from agent.store.schema import AutoSnapshotPolicy, Disk, Image, ImageDisk, Snapshot
 
 MANUAL, AUTOMATIC = "user", "auto"
 PROGRESSING, ACCOMPLISHED, FAILED = "progressing", "accomplished", "failed"
 FOREVER = -1  # as days of retention
+
+# Columns of Image that say what is on a system disk; an instance has some of them, too.
+_OF_INSTANCE = ("os_type", "os_name", "virtio", "setup")
+UNKNOWN_SYSTEM: dict[str, Any] = {
+    "os_type": "linux",
+    "os_name": "Linux",
+    "virtio": True,
+    "setup": "seed",
+    "platform": "Others Linux",
+    "architecture": "x86_64",
+    "default_user": "root",
+}
 
 
 def begin(
@@ -47,6 +60,7 @@ def begin(
         disk_kind=disk.kind,
         category=disk.category,
         image_id=disk.image_id,
+        system=_system(session, disk) if disk.kind == "system" else None,
         retention_days=days if policy else None,
         expires_at=None if days == FOREVER else now + dt.timedelta(days=days),
         created_at=now,
@@ -63,6 +77,20 @@ def begin(
         request_id=request_id,
     )
     return snapshot
+
+
+def _system(session: Session, disk: Disk) -> dict[str, Any]:
+    """What is on a system disk. Its instance knows it better than its image, which may have been built anew."""
+    known = dict(system_of(session, disk.image_id))
+    if disk.instance is not None:
+        known |= {name: getattr(disk.instance, name) for name in _OF_INSTANCE}
+    return known
+
+
+def system_of(session: Session, image_id: str | None) -> dict[str, Any]:
+    """What is on the system disks of an image; of one that is gone, what most have."""
+    image = session.get(Image, image_id) if image_id else None
+    return UNKNOWN_SYSTEM if image is None else {name: getattr(image, name) for name in UNKNOWN_SYSTEM}
 
 
 def in_progress(session: Session, disk_id: str, kind: str) -> str | None:
@@ -98,12 +126,18 @@ def make_room(session: Session, disk_id: str, allowed: int, now: dt.datetime) ->
 
 def is_used() -> ColumnElement[bool]:
     """Condition on Snapshot: something is made of it that needs it; it is then never deleted without being asked."""
-    return made_disk()
+    return made_disk() | in_image()
 
 
 def made_disk() -> ColumnElement[bool]:
-    """Condition on Snapshot: a disk that is still there was made of it, and is re-initialised to it."""
-    return exists().where(Disk.source_snapshot_id == Snapshot.id)
+    """Condition on Snapshot: a disk that is still there was made of it, and is re-initialised to it. One of an image
+    is so only as long as the image is there."""
+    return exists().where(Disk.source_snapshot_id == Snapshot.id, Disk.image_id.is_(None))
+
+
+def in_image() -> ColumnElement[bool]:
+    """Condition on Snapshot: an image has it, and cannot do without."""
+    return exists().where(ImageDisk.snapshot_id == Snapshot.id)
 
 
 def expired(now: dt.datetime) -> ColumnElement[bool]:

@@ -26,12 +26,21 @@ def ensure_default_account(session: Session, clock: Clock) -> Account:
     found = session.scalar(select(Account).where(Account.is_default))
     if found is not None:
         return found
-    # 16 digits, the first not 0: clients read account ids as numbers too.
-    number = secrets.randbelow(9 * 10**15) + 10**15
-    account = Account(id=str(number), name="default", is_default=True, created_at=clock.now())
+    account = Account(id=new_number(), name="default", is_default=True, created_at=clock.now())
     session.add(account)
     session.flush()
     return account
+
+
+def new_number() -> str:
+    """Of an account: 16 digits, the first not 0, for clients read it as a number, too."""
+    return str(secrets.randbelow(9 * 10**15) + 10**15)
+
+
+def owns_host(session: Session, account_id: str) -> bool:
+    """Whether it is the default account, whose owner the host belongs to."""
+    found = session.get(Account, account_id)
+    return found is not None and found.is_default
 
 
 def create_access_key(caller: Caller, *, user_name: str | None = None) -> tuple[AccessKey, str]:

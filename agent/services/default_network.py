@@ -18,7 +18,7 @@ def ensure_default_network(caller: Caller) -> VSwitch | None:
 
     Answers the default VSwitch, None if it was deleted. The jobs it journals wait for the runner to be woken.
     """
-    made = f"default-network:{caller.account_id}"
+    made = made_setting(caller.account_id)
     if caller.session.get(Setting, made) is not None:
         return default_vswitch(caller)
     network = vpc.create_vpc(caller, cidr=VPC_CIDR, name="default", description="Made at setup")
@@ -36,6 +36,11 @@ def ensure_default_network(caller: Caller) -> VSwitch | None:
     caller.session.add(Setting(name=made, value=network.id))
     caller.session.flush()
     return first
+
+
+def made_setting(account_id: str) -> str:
+    """The name of the setting that says that the account got its network."""
+    return f"default-network:{account_id}"
 
 
 def default_vswitch(caller: Caller) -> VSwitch | None:

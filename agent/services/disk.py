@@ -51,7 +51,6 @@ def find_disks(caller: Caller, wanted: DiskFilter) -> Select[Disk]:
         (Disk.category, wanted.category),
         (Disk.status, wanted.status),
         (Disk.zone_id, wanted.zone_id),
-        (Disk.source_snapshot_id, wanted.snapshot_id),
         (Disk.auto_snapshot_policy_id, wanted.policy_id),
     ):
         if value:
@@ -65,6 +64,8 @@ def find_disks(caller: Caller, wanted: DiskFilter) -> Select[Disk]:
     ):
         if yes is not None:
             found = found.where(flag if yes else ~flag)
+    if wanted.snapshot_id:
+        found = found.where(Disk.source_snapshot_id == wanted.snapshot_id, Disk.image_id.is_(None))
     if wanted.name:
         found = found.where(like(Disk.name, wanted.name))
     found = tag.filter_by_tags(found, "disk", Disk.id, wanted.tags)

@@ -9,6 +9,7 @@ from agent.core.errors import Conflict, InvalidParameter, MissingParameter
 from agent.jobs.kinds.disk_content import REINIT, ROLL_BACK
 from agent.services import capacity, disk_plan, login
 from agent.services import disk as disks
+from agent.services import image as images
 from agent.services import instance as instances
 from agent.services.context import Caller
 from agent.store.schema import Disk, Instance, Job, Snapshot
@@ -23,8 +24,9 @@ def reinit(caller: Caller, disk_id: str, *, password: str = "", key_pair_name: s
     assert disk.instance is not None
     instance = disk.instance
     instances.check_state(instance, "replace_disk")
+    if disk.image_id:
+        _check_image(caller, disk)
     if disk.kind == "system":
-        _check_image(disk)
         login.for_new_system(caller, instance, password, key_pair_name)
     elif password or key_pair_name:
         name = "Password" if password else "KeyPairName"
@@ -33,15 +35,15 @@ def reinit(caller: Caller, disk_id: str, *, password: str = "", key_pair_name: s
         _check_source(caller, disk)
     if start:
         capacity.check_room(caller, instance.vcpus, instance.memory_mib)
-    source = disk.source_snapshot_id if disk.kind == "data" else None
-    return _enqueue(caller, REINIT, disk, source, start)
+    return _enqueue(caller, REINIT, disk, disk.source_snapshot_id, start)
 
 
-def _check_image(disk: Disk) -> None:
-    if disk.image_file is None:
+def _check_image(caller: Caller, disk: Disk) -> None:
+    """An image that was deleted or is no longer shared is not to be used again (SPEC M6, M11)."""
+    if not images.can_use(caller, disk.image_id or ""):
         raise Conflict(
-            f'The image "{disk.image_id}" that the disk "{disk.id}" was made of is gone: it cannot be '
-            "initialised again.",
+            f'The image "{disk.image_id}" that the disk "{disk.id}" was made of is gone, or no longer shared with '
+            "you: it cannot be initialised again.",
             code="InvalidOperation.ImageNotFound",
         )
 

@@ -16,7 +16,7 @@ from agent.jobs.layers import tree
 from agent.services import quota
 from agent.services import snapshot as snapshots
 from agent.services.context import Caller
-from agent.store.schema import Disk, Instance, Snapshot
+from agent.store.schema import Disk, ImageDisk, Instance, Snapshot
 
 CLOUD = "cloud"
 _DEVICE = re.compile(r"/dev/xvd[b-z]\Z")
@@ -24,7 +24,7 @@ _DEVICE = re.compile(r"/dev/xvd[b-z]\Z")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A data disk; without a size it has that of its snapshot."""
+    """A data disk; without a size it has that of its snapshot, or of the image's disk that it is made of."""
 
     category: str = CLOUD
     size_gib: int | None = None
@@ -37,11 +37,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Plan:
-    """A wanted disk that can be made."""
+    """A wanted disk that can be made: of a snapshot, of an image's disk, or empty."""
 
     wanted: Wanted
     size_gib: int
     snapshot: Snapshot | None
+    image_disk: ImageDisk | None = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def of_list(number: int) -> Names:
     return Names(f"DataDisk.{number}.", "Category", "DataDisk")
 
 
-def plan(caller: Caller, wanted: Wanted, names: Names) -> Plan:
-    """Raises the public error of the first thing that is wrong with the disk alone."""
+def plan(caller: Caller, wanted: Wanted, names: Names, image_disk: ImageDisk | None = None) -> Plan:
+    """A snapshot that is asked for comes before what the image has. Raises the public error of the first thing that is
+    wrong with the disk alone."""
     if wanted.name:
         validate.name(names.parameter("DiskName"), wanted.name, code="InvalidDiskName.Malformed")
     validate.description(names.parameter("Description"), wanted.description, code="InvalidDiskDescription.Malformed")
@@ -74,17 +76,15 @@ def plan(caller: Caller, wanted: Wanted, names: Names) -> Plan:
             code=f"Invalid{names.code}Category.ValueNotSupported",
         )
     snapshot = usable_snapshot(caller, wanted.snapshot_id) if wanted.snapshot_id else None
-    return Plan(wanted, _size(caller, wanted, snapshot, names), snapshot)
+    source = snapshot or image_disk
+    return Plan(wanted, _size(caller, wanted, source, names), snapshot, None if snapshot else image_disk)
 
 
-def usable_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:
-    """A snapshot of the caller's that has content; raises NotFound or Conflict."""
+def usable_snapshot(caller: Caller, snapshot_id: str, code: str = "IncorrectSnapshotStatus") -> Snapshot:
+    """A snapshot of the caller's that has content; raises NotFound, or Conflict with `code`."""
     snapshot = snapshots.get_snapshot(caller, snapshot_id)
     if snapshot.status != "accomplished" or snapshot.layer is None:
-        raise Conflict(
-            f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.',
-            code="IncorrectSnapshotStatus",
-        )
+        raise Conflict(f'The snapshot "{snapshot_id}" is {snapshot.status}: it must be accomplished.', code=code)
     return snapshot
 
 
@@ -95,19 +95,20 @@ def sizes(caller: Caller, category: str) -> tuple[int, int]:
     return low, max(low, high)
 
 
-def _size(caller: Caller, wanted: Wanted, snapshot: Snapshot | None, names: Names) -> int:
+def _size(caller: Caller, wanted: Wanted, source: Snapshot | ImageDisk | None, names: Names) -> int:
     low, high = sizes(caller, wanted.category)
     parameter = names.parameter("Size")
     if wanted.size_gib is None:
-        if snapshot is None:
+        if source is None:
             raise MissingParameter(parameter)
-        return _within(parameter, max(low, snapshot.size_gib), low, high, wanted.category, names)
+        return _within(parameter, max(low, source.size_gib), low, high, wanted.category, names)
     _within(parameter, wanted.size_gib, low, high, wanted.category, names)
-    if snapshot and wanted.size_gib < snapshot.size_gib:
+    if source and wanted.size_gib < source.size_gib:
+        what = f"snapshot {source.id}" if isinstance(source, Snapshot) else f"disk {source.device} of the image"
         raise InvalidParameter(
             parameter,
             wanted.size_gib,
-            f"the snapshot {snapshot.id} has {snapshot.size_gib} GiB, a disk made of it not less.",
+            f"the {what} has {source.size_gib} GiB, a disk made of it not less.",
             code="InvalidDiskSize.TooSmall",
         )
     return wanted.size_gib
@@ -186,8 +187,10 @@ def device(parameter: str, asked: str, taken: Collection[str | None]) -> str:
 
 def add(caller: Caller, made: Plan, zone_id: str, instance: Instance | None = None, device: str | None = None) -> Disk:
     """The row of a planned data disk, in state Creating, with its first layer; a job makes the file."""
-    session, now, disk_id = caller.session, caller.services.clock.now(), new_id("disk")
-    if made.snapshot is not None and made.snapshot.layer is not None:
+    session, now, disk_id, of = caller.session, caller.services.clock.now(), new_id("disk"), made.image_disk
+    if of is not None:
+        layer = tree.from_image(session, disk_id, made.size_gib, now, of)
+    elif made.snapshot is not None and made.snapshot.layer is not None:
         layer = tree.new_child(session, disk_id, made.size_gib, now, made.snapshot.layer)
     else:
         layer = tree.new_root(session, disk_id, made.size_gib, now)
@@ -204,7 +207,9 @@ def add(caller: Caller, made: Plan, zone_id: str, instance: Instance | None = No
         size_gib=made.size_gib,
         device=device,
         status=states.CREATING,
-        source_snapshot_id=made.snapshot.id if made.snapshot else None,
+        image_id=of.image_id if of else None,
+        image_file=layer.image_file,
+        source_snapshot_id=made.snapshot.id if made.snapshot else of.snapshot_id if of else None,
         delete_with_instance=made.wanted.delete_with_instance,
         created_at=now,
         attached_at=now if instance else None,

@@ -53,10 +53,7 @@ def begin(caller: Caller, image_id: str, bucket: str, *, prefix: str = "", file_
 
 def _exportable(caller: Caller, image_id: str) -> Image:
     """A custom image of the caller's own with one disk that has content."""
-    image = images.get_image(caller, image_id)
-    if image.account_id != caller.account_id:
-        whose = "a public image" if image.account_id is None else "another account's"
-        raise _refused(image_id, f"it is {whose}, and only one's own custom images can be exported")
+    image = images.get_own(caller, image_id)
     images.get_usable(caller, image_id)
     if image.data:
         raise _refused(image_id, "it has data disks")

@@ -97,7 +97,7 @@ def begin(caller: Caller, request: Request, *, kind: str = "image.import") -> tu
     says changes them in the same transaction.
     """
     os_type, platform = _system(request.os_type, request.platform)
-    _check_texts(request)
+    _check_texts(caller, request)
     if not request.disks:
         raise MissingParameter("DiskDeviceMapping.1.OSSObject")
     quota.check(caller, "data_disks_per_instance", 0, len(request.disks) - 1)
@@ -134,9 +134,9 @@ def _system(os_type: str, platform: str) -> tuple[str, str]:
     return PLATFORMS[found], found
 
 
-def _check_texts(request: Request) -> None:
+def _check_texts(caller: Caller, request: Request) -> None:
     if request.name:
-        validate.name("ImageName", request.name, code="InvalidImageName.Malformed")
+        image.check_new_name(caller, request.name)
     validate.description("Description", request.description)
     if request.architecture not in ARCHITECTURES:
         why = f"it must be one of {', '.join(ARCHITECTURES)}."
@@ -153,7 +153,7 @@ def _plan(caller: Caller, request: Request, os_type: str) -> list[dict[str, Any]
     taken = {SYSTEM_DEVICE}
     planned = []
     for number, wanted in enumerate(request.disks, 1):
-        name = f"DiskDeviceMapping.{number}."
+        name = f"{'Disk' if wanted.source.handle else 'DiskDeviceMapping'}.{number}."
         system = number == 1
         if system and wanted.device not in ("", SYSTEM_DEVICE):
             why = f"the first disk is the system disk, {SYSTEM_DEVICE}."

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from agent.core import states, validate
 from agent.core.errors import (
+    Conflict,
     DependencyViolation,
     IncorrectInstanceStatus,
     InvalidParameter,
@@ -133,7 +134,8 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         key_pairs.get_usable(caller, request.key_pair_name)
     if request.ram_role_name:
         roles.usable_by_ecs(caller, request.ram_role_name)
-    _check_quotas(caller, request)
+    data_disks = instance_disks.plan_data(caller, request.system_disk, request.data_disks, image)
+    _check_quotas(caller, request, data_disks)
     instance_type.check_gpu(type_)
     return _Plan(
         image=image,
@@ -141,7 +143,7 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         vswitch=network,
         groups=groups,
         disk_gib=instance_disks.system_size(caller, request.system_disk, image),
-        data_disks=instance_disks.plan_data(caller, request.system_disk, request.data_disks),
+        data_disks=data_disks,
     )
 
 
@@ -219,10 +221,10 @@ def _groups(caller: Caller, request: Request, network: VSwitch) -> list[Security
     return [security_group.default_group(caller, network.vpc)]
 
 
-def _check_quotas(caller: Caller, request: Request) -> None:
+def _check_quotas(caller: Caller, request: Request, data_disks: list[disk_plan.Plan]) -> None:
     owned = select(func.count()).select_from(Instance).where(Instance.account_id == caller.account_id)
     quota.check(caller, "instances", caller.session.scalar(owned) or 0, request.amount)
-    categories = [request.system_disk.category, *(disk.category for disk in request.data_disks)]
+    categories = [request.system_disk.category, *(disk.wanted.category for disk in data_disks)]
     disk_plan.check_account(caller, categories * request.amount)
 
 
@@ -296,9 +298,15 @@ def get(caller: Caller, instance_id: str) -> Instance:
 
 
 def get_for(caller: Caller, instance_id: str, operation: str) -> Instance:
-    """As get; raises IncorrectInstanceStatus when its state does not allow `operation` (states.ALLOWED)."""
+    """As get; raises IncorrectInstanceStatus when its state does not allow `operation` (states.ALLOWED), or an image is
+    being made of it (SPEC M3)."""
     instance = get(caller, instance_id)
     check_state(instance, operation)
+    if operation in states.NOT_WHILE_IMAGED and (image_id := images.being_made_of(caller.session, instance_id)):
+        raise Conflict(
+            f'The image "{image_id}" is being made of the instance "{instance_id}": try again when it is done.',
+            code="IncorrectInstanceStatus",
+        )
     return instance
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.core import disk_categories, validate
@@ -13,7 +13,7 @@ from agent.services import disk_plan
 from agent.services import image as images
 from agent.services.context import Caller
 from agent.services.disk_plan import Plan, Wanted
-from agent.store.schema import Disk, Image, Instance
+from agent.store.schema import Disk, Image, ImageDisk, Instance
 
 CATEGORIES = (*disk_categories.SIZES_GIB, "cloud_essd")
 SYSTEM_DEVICE = "/dev/xvda"
@@ -57,22 +57,43 @@ def system_size(caller: Caller, disk: SystemDisk, image: Image) -> int:
     return size
 
 
-def plan_data(caller: Caller, system: SystemDisk, wanted: Sequence[Wanted]) -> list[Plan]:
-    """The data disks with every choice made. Raises the public error of the first thing that is wrong."""
+def plan_data(caller: Caller, system: SystemDisk, wanted: Sequence[Wanted], image: Image) -> list[Plan]:
+    """The data disks with every choice made, those of the image among them (SPEC M4). Raises the public error of the
+    first thing that is wrong."""
     taken = {SYSTEM_DEVICE}
     plans = []
-    for number, one in enumerate(wanted, 1):
+    for number, (one, of_image) in enumerate(_with_image(wanted, image.data), 1):
         names = disk_plan.of_list(number)
         if not disk_categories.is_cloud(one.category) and not one.delete_with_instance:
             raise InvalidParameter(
                 names.parameter("DeleteWithInstance"), "false", f"{one.category} disks always go with their instance."
             )
-        plans.append(disk_plan.plan(caller, one, names))
+        plans.append(disk_plan.plan(caller, one, names, of_image))
         if one.device:  # those that are asked for come before those that are chosen
             taken.add(disk_plan.device(names.parameter("Device"), one.device, taken))
     sizes = [(made.wanted.category, made.size_gib) for made in plans]
     disk_plan.check_instance(caller, "", system.category, [], sizes)
     return [_with_device(made, taken) for made in plans]
+
+
+def _with_image(wanted: Sequence[Wanted], of_image: Sequence[ImageDisk]) -> Iterator[tuple[Wanted, ImageDisk | None]]:
+    """What is wanted, with the image's disk that it describes: the one of its device, or else the next one that nobody
+    names, unless it is to be made of a snapshot. Then the image's disks that nobody describes."""
+    by_device = {disk.device: disk for disk in of_image}
+    named = {one.device for one in wanted}
+    unnamed = iter([disk for disk in of_image if disk.device not in named])
+    for one in wanted:
+        disk = by_device.get(one.device)
+        if not one.device and not one.snapshot_id:
+            disk = next(unnamed, None)
+        yield (one if disk is None else replace(one, device=disk.device)), disk
+    for disk in unnamed:
+        yield Wanted(_category(disk), device=disk.device, delete_with_instance=True), disk
+
+
+def _category(disk: ImageDisk) -> str:
+    """Of a disk that is made unasked: the smallest that holds it."""
+    return disk_plan.CLOUD if disk.size_gib <= disk_categories.SIZES_GIB[disk_plan.CLOUD][1] else "cloud_efficiency"
 
 
 def _with_device(made: Plan, taken: set[str]) -> Plan:
@@ -110,6 +131,7 @@ def _system(caller: Caller, instance: Instance, wanted: SystemDisk, image: Image
         status="Creating",
         image_id=image.id,
         image_file=layer.image_file,
+        source_snapshot_id=images.system_of(image).snapshot_id,
         delete_with_instance=True,
         delete_auto_snapshot=True,
         created_at=now,

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.core.errors import InvalidParameter, NoStock, NotFound
-from agent.core.instance_types import InstanceType
+from agent.core.instance_types import TOO_LARGE_FOR_32_BIT_MIB, InstanceType
 from agent.services.context import Caller
 from agent.store.schema import Image
 
-SMALLEST_TOO_LARGE_FOR_32_BIT_MIB = 4096
 MAX_VCPUS_OF_32_BIT_WINDOWS = 4
 
 
@@ -68,10 +67,19 @@ def check_image(one: InstanceType, image: Image) -> None:
     """Raises InvalidParameter for a type that is too large for a 32-bit image (SPEC section 0)."""
     if image.architecture != "i386":
         return
-    if one.memory_mib >= SMALLEST_TOO_LARGE_FOR_32_BIT_MIB:
+    if one.memory_mib >= TOO_LARGE_FOR_32_BIT_MIB:
         raise _too_large(one, "32-bit images need a type with less than 4 GiB of memory.")
     if image.os_type == "windows" and one.vcpus > MAX_VCPUS_OF_32_BIT_WINDOWS:
         raise _too_large(one, f"32-bit Windows uses at most {MAX_VCPUS_OF_32_BIT_WINDOWS} vCPUs.")
+
+
+def runs(one: InstanceType, image: Image) -> bool:
+    """Whether the image runs on instances of the type."""
+    try:
+        check_image(one, image)
+    except InvalidParameter:
+        return False
+    return True
 
 
 def check_gpu(one: InstanceType) -> None:

@@ -29,7 +29,7 @@ LIMITS: dict[str, Limit] = {
     "disks": Limit(250, "QuotaExceed.DiskNumber", "disks of the account"),
     "snapshots_per_disk": Limit(64, "QuotaExceed.Snapshot", "snapshots of the disk"),
     "auto_snapshot_policies": Limit(100, "AutoSnapshotPolicyLimitExceed", "automatic snapshot policies"),
-    "image_share_accounts": Limit(50, "QuotaExceed.ShareImageAccount", "accounts the image is shared with"),
+    "image_share_accounts": Limit(50, "QuotaExceed.ShareImageUser", "accounts the image is shared with"),
     "security_groups": Limit(100, "QuotaExceed.SecurityGroup", "security groups of the account"),
     "security_group_rules": Limit(100, "AuthorizationLimitExceed", "rules of the security group"),
     "security_groups_per_instance": Limit(5, "InstanceSecurityGroupLimitExceeded", "security groups of the instance"),

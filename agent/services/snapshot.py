@@ -15,7 +15,7 @@ from agent.jobs.layers import tree
 from agent.services import disk, quota, space, tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import Disk, Instance, Snapshot
+from agent.store.schema import Disk, ImageDisk, Instance, Snapshot
 
 STATUSES = (snapshots.PROGRESSING, snapshots.ACCOMPLISHED, snapshots.FAILED)
 USAGES = ("none", "image", "disk", "image_disk")
@@ -87,11 +87,16 @@ def get_snapshot(caller: Caller, snapshot_id: str) -> Snapshot:
 
 
 def delete_snapshot(caller: Caller, snapshot_id: str, *, force: bool = False) -> None:
-    """Delete one that is not being taken. `force`: also when disks were made of it, which then can no longer be
-    re-initialised; their content is theirs."""
+    """Delete one that is not being taken and that no image has. `force`: also when disks were made of it, which then
+    can no longer be re-initialised; their content is theirs."""
     snapshot = get_snapshot(caller, snapshot_id)
     if snapshot.status == snapshots.PROGRESSING:
         raise Conflict(f'The snapshot "{snapshot.id}" is still being taken: delete it when it is done.', code=CREATING)
+    if images := _images_with(caller, snapshot):
+        raise Conflict(
+            f'The snapshot "{snapshot.id}" is part of the images {", ".join(images)}: delete these first.',
+            code="SnapshotCreatedImage",
+        )
     if not force and (disks := _disks_made(caller, snapshot)):
         raise Conflict(
             f'The snapshot "{snapshot.id}" has been used to create the disks {", ".join(disks)}, which can be '
@@ -102,8 +107,13 @@ def delete_snapshot(caller: Caller, snapshot_id: str, *, force: bool = False) ->
 
 
 def _disks_made(caller: Caller, snapshot: Snapshot) -> Sequence[str]:
-    made = select(Disk.id).where(Disk.source_snapshot_id == snapshot.id).order_by(Disk.id)
-    return caller.session.scalars(made).all()
+    made = select(Disk.id).where(Disk.source_snapshot_id == snapshot.id, Disk.image_id.is_(None))
+    return caller.session.scalars(made.order_by(Disk.id)).all()
+
+
+def _images_with(caller: Caller, snapshot: Snapshot) -> Sequence[str]:
+    with_it = select(ImageDisk.image_id).where(ImageDisk.snapshot_id == snapshot.id)
+    return caller.session.scalars(with_it.order_by(ImageDisk.image_id)).all()
 
 
 def modify_snapshot(caller: Caller, snapshot_id: str, *, name: str | None, description: str | None) -> None:
@@ -140,9 +150,9 @@ def find_snapshots(caller: Caller, wanted: SnapshotFilter) -> Select[Snapshot]:
     if wanted.name:
         found = found.where(like(Snapshot.name, wanted.name))
     if wanted.usage is not None:
-        # No image is made of a snapshot: one is used by disks or not at all.
-        used = {"none": ~snapshots.is_used(), "disk": snapshots.made_disk()}
-        found = found.where(used.get(wanted.usage, Snapshot.id.is_(None)))
+        disk, image = snapshots.made_disk(), snapshots.in_image()
+        used = {"none": ~disk & ~image, "disk": disk & ~image, "image": ~disk & image, "image_disk": disk & image}
+        found = found.where(used[wanted.usage])
     if wanted.created_from is not None:
         found = found.where(Snapshot.created_at >= wanted.created_from)
     if wanted.created_until is not None:
@@ -155,10 +165,11 @@ def _disks_of(caller: Caller, instance_id: str) -> Select[str]:
     return select(Disk.id).where(Disk.account_id == caller.account_id, Disk.instance_id == instance_id)
 
 
-def used_by_disks(caller: Caller, snapshot_ids: Sequence[str]) -> set[str]:
-    """Those of which a disk was made that is still there."""
-    made = select(Disk.source_snapshot_id).where(Disk.source_snapshot_id.in_(snapshot_ids))
-    return {found for found in caller.session.scalars(made) if found}
+def usages(caller: Caller, snapshot_ids: Sequence[str]) -> dict[str, str]:
+    """By snapshot, which of USAGES it has."""
+    asked = select(Snapshot.id, snapshots.made_disk(), snapshots.in_image()).where(Snapshot.id.in_(snapshot_ids))
+    words = {(False, False): "none", (True, False): "disk", (False, True): "image", (True, True): "image_disk"}
+    return {found: words[bool(disk), bool(image)] for found, disk, image in caller.session.execute(asked)}
 
 
 # ------------------------------------------------------------------------------ chains of snapshots

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core import states, validate
-from agent.core.errors import ApiError, InvalidParameter
+from agent.core.errors import ApiError, Conflict, InvalidParameter
 from agent.core.ids import new_id
 from agent.jobs import journal
 from agent.jobs.layers import tree
@@ -54,7 +54,11 @@ def replace(caller: Caller, request: Request) -> Disk:
     instance = instances.get_for(caller, request.instance_id, "replace_disk")
     old = _old_disk(caller, instance)
     image = images.get_usable(caller, request.image_id)
-    # Every image is of a system disk alone: none brings data disks, which could not be used here.
+    if image.data:
+        raise Conflict(
+            f'The image "{image.id}" has data disks: it cannot replace a system disk. Create an instance of it.',
+            code="OperationDenied",
+        )
     _check_type(caller, instance, image)
     size_gib = _size(caller, image, request.size_gib, old)
     space.check(caller, space.NEW_LAYER_BYTES, "replace a system disk")
@@ -151,6 +155,7 @@ def _new_disk(caller: Caller, old: Disk, image: Image, size_gib: int) -> Disk:
         status=states.CREATING,
         image_id=image.id,
         image_file=layer.image_file,
+        source_snapshot_id=images.system_of(image).snapshot_id,
         delete_with_instance=old.delete_with_instance,
         delete_auto_snapshot=old.delete_auto_snapshot,
         enable_auto_snapshot=old.enable_auto_snapshot,

@@ -21,7 +21,7 @@ from agent.api.edge.registry import RAM, REGISTRY
 from agent.api.edge.server import Doors, Server
 from agent.api.edge.transfers import Transfers
 from agent.api.stored import StoredTokens
-from agent.services import policy
+from agent.services import account, policy
 from agent.services.account import AccessKeys
 from tests.api.live import Edge, build
 from tests.support.cloud import Cloud
@@ -65,7 +65,7 @@ def edge(make_edge: Callable[..., Edge]) -> Edge:
 @pytest.fixture
 def address(cloud: Cloud, loop: asyncio.AbstractEventLoop, tmp_path: Path) -> Iterator[str]:
     """Where the cloud's actions are served over http."""
-    authorizer = ByPolicies(policy.decide)
+    authorizer = ByPolicies(policy.decide, account.owns_host)
     dispatcher = Dispatcher(REGISTRY, cloud.store, cloud.services, StoredTokens(), authorizer)
     # The cloud's clock decides what is expired, the system's whether a request is of now.
     authenticator = Authenticator(AccessKeys(cloud.store, cloud.services.sealer, cloud.clock), "")

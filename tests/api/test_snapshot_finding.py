@@ -25,7 +25,7 @@ def test_snapshots_are_found_by_what_they_are(cloud: Cloud) -> None:
     cloud.clock.advance(3600)
     second = take(cloud, data, SnapshotName="two")
     change(cloud, Snapshot, second, kind="auto")
-    change(cloud, Disk, system, source_snapshot_id=second)
+    change(cloud, Disk, system, source_snapshot_id=second, image_id=None)
     cloud.clock.advance(3600)
     third = take(cloud, add_disk(cloud), SnapshotName="three")
 

@@ -115,24 +115,22 @@ def test_damage_is_noticed(cloud: Cloud, address: str, bucket: str) -> None:
     assert cloud.call("DescribeUpload", {"UploadId": wrong["UploadId"]}, version=HOST)["Offset"] == 0
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Content-Range": "bytes 0-999/2000"}, 400),
-        ({"Content-Range": "bytes 1000-1999/1000"}, 400),
-        ({"Content-Range": "all"}, 400),
-        ({"Content-Range": "bytes 0-9/1000"}, 400),
-        ({"Content-Digest": "sha-256=nonsense"}, 400),
-        ({"Content-Digest": "sha-256=:nonsens:"}, 400),
-        ({"Content-Digest": "sha-256=:nonsense:"}, 422),
-    ],
-)
-def test_a_piece_that_does_not_fit_is_refused(
-    cloud: Cloud, address: str, bucket: str, headers: dict[str, str], status: int
-) -> None:
+WRONG_PIECES = [
+    ({"Content-Range": "bytes 0-999/2000"}, 400),
+    ({"Content-Range": "bytes 1000-1999/1000"}, 400),
+    ({"Content-Range": "all"}, 400),
+    ({"Content-Range": "bytes 0-9/1000"}, 400),
+    ({"Content-Digest": "sha-256=nonsense"}, 400),
+    ({"Content-Digest": "sha-256=:nonsens:"}, 400),
+    ({"Content-Digest": "sha-256=:nonsense:"}, 422),
+]
+
+
+def test_a_piece_that_does_not_fit_is_refused(cloud: Cloud, address: str, bucket: str) -> None:
     content = bytes(1000)
     sent = _begin(cloud, content)
-    assert _put(address, sent["Path"], content, 0, 1000, headers)[0] == status
+    for headers, status in WRONG_PIECES:
+        assert _put(address, sent["Path"], content, 0, 1000, headers)[0] == status, headers
     assert cloud.uploads.files.offset(sent["UploadId"]) == 0
 
 
@@ -185,8 +183,8 @@ def test_others_see_nothing_of_an_upload(cloud: Cloud, bucket: str) -> None:
     assert hidden["Bucket"] == f"ecs-import-{other}"
 
 
-@pytest.mark.parametrize("key", ["../x", "/x", "a//b", ".", "a/./b", ".tmp-x", "a\nb", "x" * 300, "d/" * 33 + "x"])
-def test_objects_have_no_names_that_lead_elsewhere(cloud: Cloud, bucket: str, key: str) -> None:
-    with pytest.raises(InvalidParameter) as caught:
-        _begin(cloud, b"content", key)
-    assert caught.value.code == "InvalidObjectName"
+def test_objects_have_no_names_that_lead_elsewhere(cloud: Cloud, bucket: str) -> None:
+    for key in ("../x", "/x", "a//b", ".", "a/./b", ".tmp-x", "a\nb", "x" * 300, "d/" * 33 + "x"):
+        with pytest.raises(InvalidParameter) as caught:
+            _begin(cloud, b"content", key)
+        assert caught.value.code == "InvalidObjectName", key

@@ -22,6 +22,7 @@ from agent.jobs.model import KINDS
 from tests.support import disks
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
+from tests.support.killed import crash_file
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login
 
@@ -95,14 +96,8 @@ def guests(libvirtd: PrivateLibvirt) -> Iterator[Guests]:
 
 @pytest.fixture
 def crash_at(guests: Guests) -> Iterator[Path]:
-    """What is written there kills the agent. An agent runs before the test and has no such order after it."""
-    agent, file = guests.agent, guests.agent.root / "crash-at"
-    if agent.process is None:
-        agent.start()
-    yield file
-    file.unlink(missing_ok=True)
-    if agent.process is not None and agent.process.poll() is not None:
-        agent.process = None
+    with crash_file(guests.agent) as file:
+        yield file
 
 
 @pytest.mark.parametrize(("kind", "step"), CASES)

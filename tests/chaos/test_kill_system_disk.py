@@ -15,6 +15,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
+from tests.support.killed import crash_file
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
@@ -37,15 +38,8 @@ def victim(libvirtd: PrivateLibvirt) -> Iterator[tuple[AgentProcess, str]]:
 
 @pytest.fixture
 def crash_at(victim: tuple[AgentProcess, str]) -> Iterator[Path]:
-    """What is written there kills the agent. An agent runs before the test and has no such order after it."""
-    process, _ = victim
-    file = process.root / "crash-at"
-    if process.process is None:
-        process.start()
-    yield file
-    file.unlink(missing_ok=True)
-    if process.process is not None and process.process.poll() is not None:
-        process.process = None
+    with crash_file(victim[0]) as file:
+        yield file
 
 
 @pytest.mark.parametrize(("step", "when"), [(s.name, when) for s in KINDS[KIND].steps for when in ("before", "after")])

@@ -220,7 +220,7 @@ class Cloud:
             store=self.store,
             version=version,
             identity=identity or Identity(account_id=account_id or self.account_id, administrator=True),
-            authorizer=ByPolicies(policy.decide),
+            authorizer=ByPolicies(policy.decide, account.owns_host),
             clock=self.clock,
         )
 

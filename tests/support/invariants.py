@@ -81,7 +81,7 @@ def _disks_of_guests(agent: AgentProcess, live: dict[str, str]) -> list[str]:
 
 def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     data = agent.root / "data"
-    found = _layers(agent)
+    found = _layers(agent) + _images(agent)
     ids = {i["InstanceId"] for i in instances}
     found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
     logs = {path.stem for path in (data / "console").glob("*.log")}
@@ -106,6 +106,20 @@ def _layers(agent: AgentProcess) -> list[str]:
     leaves = set(layers) - set(layers.values())
     found += [f"layer {layer} is needed by nothing" for layer in sorted(leaves - needed)]
     return found + [line for layer in set(layers) & files for line in _base(agent, layer, layers[layer])]
+
+
+def _images(agent: AgentProcess) -> list[str]:
+    """Every image's file is there and needed, and no unfinished one is left."""
+    data = agent.root / "data"
+    with closing(sqlite3.connect(f"file:{data}/ecs.db?mode=ro", uri=True)) as database:
+        needed = database.execute(
+            "SELECT file FROM image_disks UNION SELECT image_file FROM disks UNION SELECT image_file FROM layers"
+            " UNION SELECT iso_file FROM instances"
+        )
+        wanted = {file for (file,) in needed if file}
+    left = [path for name in ("build", "staging") for path in (data / name).glob("*")]
+    found = [f"unfinished file {path.name} is left over" for path in left]
+    return found + _differ("image file", wanted, {path.stem for path in (data / "images").iterdir()})
 
 
 def _base(agent: AgentProcess, layer: str, parent: str | None) -> list[str]:

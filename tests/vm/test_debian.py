@@ -20,7 +20,7 @@ from tests.support.ssh import login, run
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
-PASSWORD = "Debian-Passw0rd"
+PASSWORD, OTHER_PASSWORD = "Debian-Passw0rd", "Debian-Passw0rd-2"
 # What the user's script says on its way; put together there, so that the script itself is no match.
 SAID = "the user's script has run"
 SCRIPT = '#!/bin/sh\necho once >>/root/user-data-ran\necho "the user\'s script" has run\n'
@@ -81,10 +81,44 @@ def test_debian_boots_with_cloud_init_and_takes_our_seeds(agent: AgentProcess, k
         assert run(client, "cat /root/user-data-ran /root/runcmd-ran").split() == ["once", "once"]
         assert run(client, "cat /root/.ssh/authorized_keys").strip() == "ssh-rsa own-key"
         assert host_key(client) == first_host_key
+        was = _identity(client)
     with pytest.raises(paramiko.AuthenticationException), login(agent, instance_id, key=key):
         pass
+    image_id = agent.call("CreateImage", InstanceId=instance_id)["ImageId"]
+    agent.wait_jobs()
     agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
     agent.wait_status(instance_id, None)
+    _is_somebody_else(agent, image_id, instance_id, was)
+
+
+def _identity(client: paramiko.SSHClient) -> set[str]:
+    """What tells the guest from all others: machine id, host keys, root's password, host name."""
+    told = run(client, "cat /etc/machine-id /etc/ssh/ssh_host_*_key.pub /etc/hostname; getent shadow root")
+    return {word for line in told.splitlines() for word in line.split(":")[:2] if word != "root"}
+
+
+def _is_somebody_else(agent: AgentProcess, image_id: str, source: str, was: set[str]) -> None:
+    """An instance of the image of another one has its content, and nothing of what that one was (SPEC M3)."""
+    made = agent.run_instance(ImageId=image_id, Password=OTHER_PASSWORD)
+    with login(agent, made, password=OTHER_PASSWORD, seconds=600) as client:
+        assert "status: done" in run(client, "cloud-init status --wait")
+        found = _identity(client)
+        assert len(found) == len(was)
+        assert not found & was
+        assert run(client, "cat /root/.ssh/authorized_keys").strip() == "ssh-rsa own-key"
+        assert run(client, "cat /root/user-data-ran /root/runcmd-ran").split() == ["once", "once"]
+        assert run(client, "ls /var/lib/cloud/instances").split() == [made]
+        places = "/etc /root /var/lib/cloud /var/lib/systemd /run/cloud-init"
+        assert run(client, f"grep -rl {source} {places} || true") == ""
+        assert run(client, "test ! -e /etc/shadow- || cut -d: -f2 /etc/shadow- | head -1").strip() not in was
+        assert run(client, "ls -d /var/log/journal/$(cat /etc/machine-id)").strip()
+        assert "cloud-init" in run(client, "journalctl -b --no-pager -n 2000")
+        assert run(client, "systemctl is-system-running --wait || systemctl --failed --no-legend").strip() == "running"
+    agent.call("DeleteInstance", InstanceId=made, Force="true")
+    agent.wait_status(made, None)
+    agent.call("DeleteImage", ImageId=image_id)
+    [snapshot] = agent.call("DescribeSnapshots")["Snapshots"]["Snapshot"]
+    agent.call("DeleteSnapshot", SnapshotId=snapshot["SnapshotId"])
 
 
 def _use_a_disk(agent: AgentProcess, instance_id: str, client: paramiko.SSHClient) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.agent import HOST, AgentProcess, running_agent
+from tests.support.agent import HOST, REPOSITORY, AgentProcess, running_agent
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login, run
 from tests.support.transfers import begin, download, ended, objects, put, put_by_hand, upload
@@ -131,3 +132,71 @@ def test_what_cannot_be_an_image_fails_with_one_line(agent: AgentProcess) -> Non
         with pytest.raises(Exception, match=r"InvalidOSSObject.NotFound"):
             _import(agent, key)
     assert not set(objects(agent, "files")) & {"link", "out/shadow", "pipe"}
+
+
+# ------------------------------------------------------------------------------ ecsctl
+
+
+Ecsctl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def ecsctl(agent: AgentProcess, tmp_path_factory: pytest.TempPathFactory) -> Ecsctl:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ECSCTL_", "ALIBABA_CLOUD_"))}
+    environ = kept | {
+        "ECSCTL_HOME": str(tmp_path_factory.mktemp("home")),
+        "ECSCTL_ENDPOINT": f"unix://{agent.socket}",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+    def run_it(*arguments: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "ecsctl", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == status, f"{done.returncode}: {done.stdout} {done.stderr}"
+        return done.stderr if status else done.stdout.strip()
+
+    return run_it
+
+
+def test_ecsctl_moves_images_in_and_out(ecsctl: Ecsctl, agent: AgentProcess, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(os.urandom(20 * MIB) + bytes(4 * MIB))
+    image_id = ecsctl("image", "import", str(disk), "--name", "mine", "--platform", "Ubuntu", "--size", "2")
+    [image] = _images(agent, image_id)
+    assert (image["Size"], image["OSName"]) == (2, "Ubuntu 64 bit")
+    out = tmp_path / "out.vmdk"
+    assert ecsctl("image", "export", "mine", str(out)) == str(out)
+    assert "exists already" in ecsctl("image", "export", "mine", str(out), status=2)
+    ecsctl("image", "import", str(out), "--name", "back")
+    address = ecsctl("image", "export", "back", "oss://files/BACK")
+    assert address.startswith("oss://files/BACK-m-")
+    ecsctl("bucket", "get", address, str(tmp_path / "again.raw"))
+    assert (tmp_path / "again.raw").read_bytes() == disk.read_bytes()
+    assert _left(agent, "no image") == []
+
+
+def test_ecsctl_sends_what_it_does_not_wait_for(ecsctl: Ecsctl, agent: AgentProcess, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(os.urandom(MIB))
+    image_id = ecsctl("image", "import", str(disk), "--no-wait", "--platform", "Others Linux")
+    [task] = agent.call("DescribeTasks", ResourceIds=[image_id])["TaskSet"]["Task"]
+    assert ended(agent, task["TaskId"])["TaskStatus"] == "Finished"
+    [bucket] = [p for p in (agent.root / "data/buckets").iterdir() if p.name.startswith("ecs-import-")]
+    assert list(bucket.iterdir()) == [], "what was sent only to be imported is kept"
+    shown = ecsctl("task", "show", task["TaskId"])
+    assert "Finished" in shown
+    assert task["TaskId"] in ecsctl("task", "ls", "--action", "ImportImage", "-o", "name")
+
+
+def test_ecsctl_keeps_files_in_buckets(ecsctl: Ecsctl, tmp_path: Path) -> None:
+    content = os.urandom(9 * MIB)
+    (tmp_path / "some.file").write_bytes(content)
+    assert ecsctl("bucket", "create", "some-files") == "some-files"
+    assert ecsctl("bucket", "put", str(tmp_path / "some.file"), "some-files/in/") == "oss://some-files/in/some.file"
+    assert ecsctl("bucket", "ls", "some-files/in", "-o", "name") == "in/some.file"
+    partial = tmp_path / "there"
+    ecsctl("bucket", "get", "some-files/in/some.file", str(partial))
+    assert partial.read_bytes() == content
+    assert "not empty" in ecsctl("bucket", "rm", "some-files", "--yes", status=1)
+    ecsctl("bucket", "rm", "some-files/in/some.file", "some-files", "--yes")
+    assert "some-files" not in ecsctl("bucket", "ls", "-o", "name").split()

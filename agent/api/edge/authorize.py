@@ -21,6 +21,10 @@ __all__ = ["Authorizer", "ByPolicies"]
 # Everybody may know who he is.
 OPEN = frozenset({"sts:GetCallerIdentity"})
 
+# Beyond all accounts: of these actions the owner of the host decides, whose account is the default one.
+OF_HOST = "host:"
+
+OwnsHost = Callable[["Session", str], bool]
 Decide = Callable[["Session", Identity, Request], Decision]
 
 
@@ -29,14 +33,25 @@ def no_policies(session: Session, identity: Identity, request: Request) -> Decis
     return Decision(Verdict.NOT_ALLOWED)
 
 
-class ByPolicies:
-    """Besides owners and administrators, those whose policies allow it. `decide` knows their policies."""
+def nobody(session: Session, account_id: str) -> bool:
+    """For a place without a host."""
+    return False
 
-    def __init__(self, decide: Decide = no_policies) -> None:
-        self._decide = decide
+
+class ByPolicies:
+    """Besides owners and administrators, those whose policies allow it. `decide` knows their policies, `owns_host`
+    whether an account is the one of the host's owner."""
+
+    def __init__(self, decide: Decide = no_policies, owns_host: OwnsHost = nobody) -> None:
+        self._decide, self._owns_host = decide, owns_host
 
     def check(self, call: Call, ram_action: str, resources: Sequence[str]) -> None:
         identity = call.identity
+        if ram_action.startswith(OF_HOST) and not self._owns_host(call.session, identity.account_id):
+            raise Forbidden(
+                f"User not authorized to operate on the specified resource: {ram_action} is for the default account, "
+                f"whose owner the host belongs to; this is the account {identity.account_id}."
+            )
         if identity.principal_type == "account" or identity.administrator or ram_action in OPEN:
             return
         context = context_of(call)

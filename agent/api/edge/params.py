@@ -101,12 +101,15 @@ def _comma_list(value: object) -> object:
 
 
 def wire_time(value: object) -> object:
-    """The UTC time that a text says; raises ValueError when it says none. Anything but a text is left as it is."""
-    if not isinstance(value, str):
-        return value
+    """As parse_wire_time. Anything but a text is left as it is."""
+    return parse_wire_time(value) if isinstance(value, str) else value
+
+
+def parse_wire_time(text: str) -> dt.datetime:
+    """The UTC time that a text says; raises ValueError when it says none."""
     for form in _TIME_FORMATS:
         try:
-            return dt.datetime.strptime(value, form).replace(tzinfo=dt.UTC)
+            return dt.datetime.strptime(text, form).replace(tzinfo=dt.UTC)
         except ValueError:
             continue
     raise ValueError("a UTC time is expected, such as 2026-11-23T07:35Z or 2026-11-23T07:35:00Z.")

@@ -111,18 +111,21 @@ class Transfers:
         await response.prepare(request)
         if request.method != "HEAD":
             pieces = self._objects.read(bucket, about.key, place.start, place.start + place.length)
-            await self._write(response, pieces)
+            await self._write(request, response, pieces)
         return response
 
-    async def _write(self, response: web.StreamResponse, pieces: Iterator[bytes]) -> None:
+    async def _write(self, request: web.Request, response: web.StreamResponse, pieces: Iterator[bytes]) -> None:
         try:
             while piece := await self._run(lambda: next(pieces, b"")):
                 async with asyncio.timeout(SILENCE_SECONDS):
                     await response.write(piece)
+        except ConnectionError:
+            logger.info("a download was broken off by its receiver")
         except (DriverError, TimeoutError) as error:
             # The answer has begun: that it breaks off is all that can be told.
             logger.warning("a download breaks off: %s", error or "the receiver takes nothing")
-            raise ConnectionResetError from None
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             await self._run(lambda: _close(pieces))
 

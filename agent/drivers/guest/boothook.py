@@ -3,6 +3,10 @@
 cloud-init runs boothooks at every boot, before sshd. Ours works once per operation: a marker file names the last
 one done. That way a changed seed takes effect at the next console restart without a new instance-id, which would
 run the user's scripts again, make new host keys, and still not remove an old key.
+
+A disk that was another instance's (of an image made from it, SPEC M2, M3) keeps a directory of that instance below
+/var/lib/cloud/instances, as cloud-init makes them: as long as there is one, what told that instance from others is made
+anew, so that whoever owned the image learns nothing of it and nobody is taken for somebody else.
 """
 
 from __future__ import annotations
@@ -28,6 +32,55 @@ done_dir=/var/lib/cloud/ecs
 operation={operation}
 if [ -e "$done_dir/$operation" ]; then exit 0; fi
 
+# A system that was another instance's gets an id and host keys of its own, and loses the keys of the other's key pair,
+# whoever got them. What the other was told goes last of all: it says that this is still to be done.
+new_machine_id() {{
+    [ -s /etc/machine-id ] || return 0
+    tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+    if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then
+        cat /etc/machine-id >/var/lib/dbus/machine-id
+    fi
+    if [ -d /run/systemd/system ]; then # whose journal is kept by that id
+        systemctl --no-block try-restart systemd-journald || :
+    fi
+}}
+new_host_keys() {{
+    for key in /etc/ssh/ssh_host_*_key; do
+        [ -f "$key" ] || continue
+        type=${{key#/etc/ssh/ssh_host_}}
+        rm -f "$key.ecs" "$key.ecs.pub"
+        if ssh-keygen -q -t "${{type%_key}}" -N '' -f "$key.ecs" </dev/null; then
+            mv -f "$key.ecs.pub" "$key.pub"
+            mv -f "$key.ecs" "$key"
+        else
+            rm -f "$key" "$key.pub"
+        fi
+    done
+}}
+forget_keys() {{
+    grep -qx '{end}' "$keys" || return 0
+    sed -n '/^{begin}$/,/^{end}$/p' "$keys" | cut -d ' ' -f 2 | grep '^AAAA' >"$keys.theirs" || :
+    cut -d : -f 6 /etc/passwd | sort -u | while read -r home; do
+        [ -f "$home/.ssh/authorized_keys" ] || continue
+        grep -vFf "$keys.theirs" "$home/.ssh/authorized_keys" >"$keys.left" || :
+        cat "$keys.left" >"$home/.ssh/authorized_keys"
+    done
+    rm -f "$keys.theirs" "$keys.left"
+}}
+own=/var/lib/cloud/instances/{instance}
+mkdir -p "$own"
+others=no
+for other in /var/lib/cloud/instances/*; do
+    if [ "$other" != "$own" ]; then others=yes; fi
+done
+keys=/root/.ssh/authorized_keys
+mkdir -p /root/.ssh
+if [ "$others" = yes ]; then
+    new_machine_id
+    new_host_keys
+    if [ -f "$keys" ]; then forget_keys; fi
+fi
+
 # Lines of the file $1 outside our block. A block whose end is gone is none: its lines are somebody's.
 other_lines() {{
     inside=no
@@ -44,14 +97,20 @@ other_lines() {{
     printf %s "$held"
 }}
 
-keys=/root/.ssh/authorized_keys
-mkdir -p /root/.ssh
 {{
     if [ -f "$keys" ]; then other_lines "$keys"; fi
 {key_lines}
 }} >"$keys.ecs"
 mv -f "$keys.ecs" "$keys"
 {password_lines}
+rm -f /etc/shadow- # the password before, which may have been another instance's
+
+if [ "$others" = yes ]; then
+    rm -f /var/backups/shadow.bak
+    for other in /var/lib/cloud/instances/*; do
+        if [ "$other" != "$own" ]; then rm -rf "$other"; fi
+    done
+fi
 if [ -d /etc/ssh ]; then
     mkdir -p /etc/ssh/sshd_config.d
     chmod 755 /etc/ssh/sshd_config.d
@@ -87,6 +146,7 @@ def boothook(spec: SeedSpec) -> str:
         end=END,
         key_lines=_key_lines(spec.public_keys),
         password_lines=_password_lines(spec),
+        instance=shlex.quote(spec.instance_id),
         sshd_lines=_sshd_lines(spec.password_hash is not None),
     )
 

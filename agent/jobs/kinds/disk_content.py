@@ -64,8 +64,7 @@ def _grow(context: Context, session: Session, snapshot_id: str | None) -> Layer:
     disk, now = session.get_one(Disk, context.resource_id), context.clock.now()
     if snapshot_id:
         return tree.new_child(session, disk.id, disk.size_gib, now, _layer_of(session, snapshot_id, disk.id))
-    image_file = disk.image_file if disk.kind == "system" else None
-    return tree.new_root(session, disk.id, disk.size_gib, now, image_file)
+    return tree.new_root(session, disk.id, disk.size_gib, now, disk.image_file)
 
 
 def _take_over(context: Context, session: Session, layer_id: str) -> None:

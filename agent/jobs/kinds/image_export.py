@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from agent.core.errors import DriverError
-from agent.jobs import reports
+from agent.jobs import reports, slots
 from agent.jobs.model import Cancelled, Context, Kind, Step, register
 from agent.store.schema import Image, ImageDisk, Layer
 
@@ -18,6 +18,11 @@ _WRITTEN, _SENT = 60, 99  # percent when the file is written, and when it is whe
 
 def _export(context: Context) -> None:
     """In one step: what is in staging is swept when the agent starts anew."""
+    with slots.slot():
+        _write(context)
+
+
+def _write(context: Context) -> None:
     target = _staged(context)
     target.unlink(missing_ok=True)
     try:

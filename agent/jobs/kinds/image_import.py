@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from agent.core.errors import BadImage, DriverError, NoSuchObject
 from agent.core.specs import ImageInfo
-from agent.jobs import reports
+from agent.jobs import reports, slots
 from agent.jobs.kinds.image import drop_unused_layer
 from agent.jobs.model import Cancelled, Context, Finish, Kind, Step, register
 from agent.store.queries import forget_tags
@@ -31,8 +31,9 @@ _FETCHED, _CONVERTED = 40, 99  # percent of a disk's work when it is here, and w
 def _import(context: Context) -> None:
     """Fetch, look into, convert and install one disk after the other. What was installed before a crash is not done
     again: a file has its name only when it is whole."""
-    for number in range(len(context.data["disks"])):
-        _import_disk(context, number)
+    with slots.slot():
+        for number in range(len(context.data["disks"])):
+            _import_disk(context, number)
 
 
 def _import_disk(context: Context, number: int) -> None:

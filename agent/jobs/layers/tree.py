@@ -66,9 +66,11 @@ def ensure_file(storage: Storage, layer: Layer) -> Path:
 
 
 def forget_disk(session: Session, disk: Disk, now: dt.datetime) -> None:
-    """Delete the disk's row, with its automatic snapshots if its flag says so (SPEC S7); its layers are collected."""
+    """Delete the disk's row, with its automatic snapshots if its flag says so (SPEC S7), but for those that an image
+    has; its layers are collected."""
     if disk.delete_auto_snapshot:
-        mine = select(Snapshot).where(Snapshot.disk_id == disk.id, Snapshot.kind == "auto")
+        kept = select(ImageDisk.image_id).where(ImageDisk.snapshot_id == Snapshot.id).exists()
+        mine = select(Snapshot).where(Snapshot.disk_id == disk.id, Snapshot.kind == "auto", ~kept)
         for snapshot in session.scalars(mine.where(Snapshot.status != "progressing")).all():
             forget_snapshot(session, snapshot, now)
     forget_tags(session, "disk", [disk.id])

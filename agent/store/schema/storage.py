@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Index, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -52,8 +52,8 @@ class AutoSnapshotPolicy(Base):
 
 
 class Disk(Base):
-    """`layer_id` is the layer that is written to. `image_file` names the image's layer that a system disk is made of,
-    `source_snapshot_id` the snapshot that a data disk is made of: what they can be initialised to again (SPEC D6).
+    """`layer_id` is the layer that is written to. `image_file` or `source_snapshot_id` name what the disk is made of
+    and can be initialised to again (SPEC D6); with `image_id` only as long as that image can be used.
 
     `auto_snapshot_hour`: the beginning of the hour its policy was last heeded for; `auto_snapshot_skipped`: why no
     snapshot was taken then, None: one was."""
@@ -91,7 +91,8 @@ class Disk(Base):
 class Snapshot(Base):
     """A disk as it was (SPEC S1). `disk_id` may be of a disk that is gone, as may `image_id`, its image.
 
-    `layer_id` None: not taken (yet). `kind`: user | auto. `expires_at`, only of automatic ones: None: never.
+    `layer_id` None: not taken (yet). `kind`: user | auto. `expires_at`, only of automatic ones: None: never. `system`:
+    columns of Image that say what is on a system disk, for an image made of it; None: of a time without images.
     """
 
     __tablename__ = "snapshots"
@@ -111,6 +112,7 @@ class Snapshot(Base):
     disk_kind: Mapped[str]  # system | data
     category: Mapped[str]
     image_id: Mapped[str | None]
+    system: Mapped[dict[str, Any] | None]
     retention_days: Mapped[int | None]
     expires_at: Mapped[dt.datetime | None] = mapped_column(index=True)
     created_at: Mapped[dt.datetime]

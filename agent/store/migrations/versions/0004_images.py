@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("instances", sa.Column("setup", sa.String(), nullable=False, server_default="seed"))
     op.add_column("instances", sa.Column("iso_file", sa.String(), nullable=True))
+    op.add_column("snapshots", sa.Column("system", sa.JSON(), nullable=True))
 
 
 def _add_disks() -> None:
@@ -110,5 +111,6 @@ def downgrade() -> None:
     for name in _IMAGE_COLUMNS:
         op.drop_column("images", name)
     op.drop_column("jobs", "cancelling")
+    op.drop_column("snapshots", "system")
     op.drop_column("instances", "setup")
     op.drop_column("instances", "iso_file")

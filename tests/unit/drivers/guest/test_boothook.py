@@ -55,6 +55,12 @@ class Guest:
         assert done.returncode == 0, done.stderr
         assert not (self.root / "hacked").exists()
 
+    def add_instance(self, instance_id: str) -> None:
+        """As cloud-init keeps what an instance was told."""
+        directory = self.root / "var/lib/cloud/instances" / instance_id
+        directory.mkdir(parents=True)
+        (directory / "vendor-data.txt").write_text(OUR_HASH)
+
     def password(self, name: str) -> str:
         lines = dict(line.split(":")[:2] for line in self.shadow.read_text().splitlines())
         return lines[name]
@@ -92,6 +98,41 @@ def test_password_of_a_new_guest(guest: Guest) -> None:
     assert guest.password("user") == "!"
     assert guest.keys.read_text() == ""
     assert guest.sshd.read_text() == "PasswordAuthentication yes\nPermitRootLogin yes\n"
+
+
+OWN_FILES = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_x_key")
+
+
+def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> None:
+    """What told the other one from all others is gone; the rest of it is content."""
+    keygen = guest.root / "bin/ssh-keygen"
+    keygen.write_text('#!/bin/sh\n[ "$3" = ed25519 ] || exit 1\necho new >"$7"; echo public >"$7.pub"\n')
+    keygen.chmod(0o755)
+    (guest.root / "proc/sys/kernel/random").mkdir(parents=True)
+    (guest.root / "proc/sys/kernel/random/uuid").write_text("01234567-89ab-4def-8123-456789abcdef\n")
+    for name in (*OWN_FILES, "etc/ssh/ssh_host_x_key.pub", "etc/shadow-", "var/backups/shadow.bak"):
+        (guest.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (guest.root / name).write_text("the other's\n")
+    home = guest.root / "home/user/.ssh"
+    home.mkdir(parents=True)
+    (home / "authorized_keys").write_text(f"own line\nno-pty {HOSTILE}\nssh-rsa AAAAanother\n")
+    guest.boot(replace(SPEC, public_keys=(HOSTILE,), password_hash=OUR_HASH))
+    guest.keys.write_text(f'{guest.keys.read_text()}command="x" {HOSTILE}\nown line\n')
+    assert (guest.root / OWN_FILES[0]).read_text() == "the other's\n", "nobody else's disk"
+    guest.add_instance("i-bp1000000000000000bb")
+    guest.boot(replace(SPEC, instance_id="i-bp1000000000000000cc"))
+    for name in OWN_FILES[:2]:
+        assert (guest.root / name).read_text() == "0123456789ab4def8123456789abcdef\n"
+    assert (guest.root / OWN_FILES[2]).read_text() == "new\n"
+    assert [path.name for path in sorted((guest.root / "etc/ssh").glob("ssh_host*"))] == [
+        "ssh_host_ed25519_key",
+        "ssh_host_ed25519_key.pub",
+    ]
+    assert not [name for name in ("etc/shadow-", "var/backups/shadow.bak") if (guest.root / name).exists()]
+    assert [path.name for path in (guest.root / "var/lib/cloud/instances").iterdir()] == ["i-bp1000000000000000cc"]
+    assert guest.keys.read_text() == f"own line\n{block(ONE)}"
+    assert (home / "authorized_keys").read_text() == "own line\nssh-rsa AAAAanother\n"
+    assert guest.password("root") == "*"
 
 
 def test_once_per_operation(guest: Guest) -> None:
