@@ -14,7 +14,7 @@ from ecsctl.progress import Progress
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 AGENT_AWAY_SECONDS = 60.0  # an agent that restarts takes its jobs up again
 _SETTLE_SECONDS = 3.0  # from the end of a job to the state it was to lead to
-FAILED, SUCCEEDED, CANCELLED = "Failed", "Succeeded", "Cancelled"
+FAILED, CANCELLED, SUCCEEDED = "Failed", "Cancelled", "Succeeded"
 
 Goal = Callable[[Json | None, Json | None], bool]
 

@@ -18,19 +18,23 @@ def wait_options(default_timeout: int) -> Decorator:
     """`--wait/--no-wait` and `--timeout` (seconds)."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        function = click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            default=default_timeout,
-            show_default=True,
-            metavar="SECONDS",
-            help="Longest wait.",
-        )(function)
         return click.option(
             "--wait/--no-wait", default=True, show_default=True, help="Wait until it is done, or return at once."
-        )(function)
+        )(timeout_option(default_timeout)(function))
 
     return decorate
+
+
+def timeout_option(default: int) -> Decorator:
+    """`--timeout` (seconds), for what is always waited for."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help="Longest wait.",
+    )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -88,5 +88,6 @@ image = LazyGroup(
         "shared": (f"{_HERE}.image_share", "shared", "List the accounts an image is shared with."),
         "import": (f"{_HERE}.image_transfer", "import_", "Make an image of files or objects."),
         "export": (f"{_HERE}.image_transfer", "export", "Write an image to a file or a bucket."),
+        "convert": (f"{_HERE}.image_convert", "convert", "Convert a disk image to another format."),
     },
 )

@@ -84,6 +84,7 @@ def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     found = _layers(agent) + _images(agent)
     ids = {i["InstanceId"] for i in instances}
     found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
+    found += [f"staging file {path.name} is left over" for path in (data / "staging").iterdir()]
     logs = {path.stem for path in (data / "console").glob("*.log")}
     found += [f"console log: {item} is left over" for item in sorted(logs - ids)]
     for path in (data / "disks").iterdir():

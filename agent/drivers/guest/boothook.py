@@ -35,7 +35,7 @@ if [ -e "$done_dir/$operation" ]; then exit 0; fi
 # A system that was another instance's gets an id and host keys of its own, and loses the keys of the other's key pair,
 # whoever got them. What the other was told goes last of all: it says that this is still to be done.
 new_machine_id() {{
-    [ -s /etc/machine-id ] || return 0
+    [ -s /etc/machine-id ] && [ -r /proc/sys/kernel/random/uuid ] || return 0 # BSD makes it of the firmware's
     tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
     if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then
         cat /etc/machine-id >/var/lib/dbus/machine-id

@@ -72,7 +72,8 @@ class SandboxedConverter:
             call = Call(_convert(_foreign(info), target_format), [source], [output], _limits(has), report, cancelled)
             self._run(call, "read the disk image")
             if wanted > has:
-                self._run(replace(call, command=_resize(target_format, wanted), inputs=[]), "enlarge the disk image")
+                call = replace(call, command=_resize(target_format, wanted), inputs=[], limits=_limits(wanted))
+                self._run(call, "enlarge the disk image")
             self._verify(temporary, target_format, wanted)
 
     def export(
@@ -106,7 +107,7 @@ class SandboxedConverter:
         try:
             self._jail.run(replace(call, cancelled=cancelled))
         except JailedFailure as failure:
-            raise BadImage(f"cannot {doing}: {_NOISE.sub('', str(failure))}") from None
+            raise BadImage(f"cannot {doing}: {_why(str(failure))}") from None
 
     def _check_room(self, output: int) -> None:
         found = os.fstatvfs(output)
@@ -122,6 +123,12 @@ class SandboxedConverter:
             found = detect.inspect(descriptor, target_format)
         if found.virtual_bytes != size:
             raise BadImage(f"the converted disk has {found.virtual_bytes} bytes instead of {size}")
+
+
+def _why(complaint: str) -> str:
+    if "another process using" in complaint:
+        return "another program writes to it; stop that first"
+    return _NOISE.sub("", complaint)
 
 
 def _convert(source: dict[str, Any], target_format: str) -> list[str]:

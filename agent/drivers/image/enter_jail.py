@@ -101,13 +101,14 @@ def _own_room(room: str) -> None:
 def _bubblewrap(wanted: dict[str, Any], binds: list[str]) -> list[str]:
     user = str(wanted["uid"])
     visible = [word for path in wanted["read_only"] for word in ("--ro-bind-try", path, path)]
-    directories = [word for path in ("/usr", "/in", "/out") for word in ("--perms", "0755", "--dir", path)]
+    directories = [word for path in ("/usr", "/in", "/out", "/dev") for word in ("--perms", "0755", "--dir", path)]
     return [
         *("bwrap", "--die-with-parent", "--new-session", "--unshare-ipc", "--unshare-pid", "--unshare-net"),
         *("--unshare-uts", "--unshare-cgroup-try", "--clearenv", "--cap-drop", "ALL"),
         # Only to become an unprivileged user, who has none.
         *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"),
         *directories,
+        *("--dev-bind", "/dev/null", "/dev/null"),  # without it QEMU heeds no locks of others on its files
         *visible,
         *binds,
         *("--remount-ro", "/", "--chdir", "/", "--"),
@@ -139,7 +140,8 @@ def main(argument: str) -> int:
         _attach(tree, outside)
         binds += [option, outside, inside]
     for name, limit in wanted["limits"].items():
-        resource.setrlimit(getattr(resource, name), (limit, limit))
+        # Beyond the hard limit of processor time there would be SIGKILL at once, and nobody knew why.
+        resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
     command = _bubblewrap(wanted, binds)
     os.execvp(command[0], command)
 

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -26,9 +27,11 @@ USER = 1_900_000_217  # of nobody else on a host: beyond what distributions, con
 MEMORY_BYTES = 2 << 30
 DESCRIPTORS = 64
 LOOK_SECONDS = 0.1
+END_SECONDS = 30.0  # for what was killed to be gone
 _VISIBLE = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64")
 _PERCENT = re.compile(r"\((\d{1,3})\.\d+/100%\)")
-_KEPT_CHARACTERS = 8 << 10  # of what a program says
+_HEARD_BYTES, _KEPT_CHARACTERS = 1 << 20, 8 << 10  # of what a program says
+_LONGEST_COMPLAINT = 300
 Report = Callable[[int], None]
 
 
@@ -46,26 +49,57 @@ class Limits:
 
 
 class _Words:
-    """What a program says: the progress it tells, and the last of its complaints."""
+    """What a program says: the progress it tells, and the last of its complaints. However much it says, little of it is
+    kept."""
 
     def __init__(self, report: Report) -> None:
         self._report, self._percent = report, -1
-        self._output, self._errors = "", ""
+        self._texts = {"output": "", "errors": ""}
+        self._pipes: dict[str, int] = {}
 
-    def on_output(self, chunk: str) -> None:
-        self._output = (self._output + chunk)[-_KEPT_CHARACTERS:]
-        found = _PERCENT.findall(self._output)
+    @contextlib.contextmanager
+    def pipes(self) -> Iterator[tuple[int, int]]:
+        """Two descriptors to write to, for the program to start inside the block."""
+        with contextlib.ExitStack() as writers:
+            found = []
+            for name in self._texts:
+                self._pipes[name], writer = os.pipe()
+                writers.callback(os.close, writer)
+                found.append(writer)
+            yield found[0], found[1]
+
+    def close(self) -> None:
+        for name in list(self._pipes):
+            os.close(self._pipes.pop(name))
+
+    def listen(self, seconds: float) -> bool:
+        """Take what is said meanwhile. False as soon as nobody can say anything any more: as a rule all have ended."""
+        deadline = time.monotonic() + seconds
+        while self._pipes and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            for descriptor in self._pipes.values():
+                poll.register(descriptor, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
+            for name in [name for name, descriptor in self._pipes.items() if descriptor in ready]:
+                self._hear(name)
+        return bool(self._pipes)
+
+    def _hear(self, name: str) -> None:
+        text = os.read(self._pipes[name], _HEARD_BYTES).decode(errors="replace")
+        if not text:
+            os.close(self._pipes.pop(name))
+        self._texts[name] = (self._texts[name] + text)[-_KEPT_CHARACTERS:]
+        found = _PERCENT.findall(self._texts["output"])
         if found and int(found[-1]) != self._percent:
             self._percent = int(found[-1])
             self._report(min(self._percent, 100))
 
-    def on_error(self, chunk: str) -> None:
-        self._errors = (self._errors + chunk)[-_KEPT_CHARACTERS:]
-
     @property
     def complaint(self) -> str:
-        """The last line."""
-        return next((line.strip() for line in reversed(self._errors.splitlines()) if line.strip()), "")
+        """The last line, fit to be shown."""
+        lines = [line.strip() for line in self._texts["errors"].splitlines()]
+        last = next((line for line in reversed(lines) if line), "")
+        return "".join(c if c.isprintable() else "?" for c in last)[:_LONGEST_COMPLAINT]
 
 
 @dataclass(frozen=True)
@@ -101,11 +135,17 @@ class Jail:
                 self._attempt(replace(call, inputs=ours))
 
     def _attempt(self, call: Call) -> None:
-        deadline = time.monotonic() + call.limits.seconds
         words = _Words(call.report)
-        process = self._start(call, words)
         try:
-            while not _ended(process):
+            process = self._start(call, words)
+            self._watch(call, process, words)
+        finally:
+            words.close()
+
+    def _watch(self, call: Call, process: sh.RunningCommand, words: _Words) -> None:
+        deadline = time.monotonic() + call.limits.seconds
+        try:
+            while words.listen(LOOK_SECONDS) or not _ended(process):
                 if call.cancelled():
                     raise InterruptedError("cancelled")
                 if time.monotonic() > deadline:
@@ -113,14 +153,15 @@ class Jail:
         except sh.ErrorReturnCode as error:
             raise _failure(error.exit_code, words.complaint, call.limits) from None
         except BaseException:
-            _end(process)
+            _kill(process)
+            words.listen(END_SECONDS)
             raise
 
     def _start(self, call: Call, words: _Words) -> sh.RunningCommand:
         for program, package in (("bwrap", "bubblewrap"), ("setpriv", "util-linux"), ("qemu-img", "qemu-utils")):
             if shutil.which(program) is None:
                 raise DriverError(f"cannot read a disk image safely: {program} is missing, apt-get install {package}")
-        with _inheritable([*call.inputs, *call.outputs]) as descriptors:
+        with _inheritable([*call.inputs, *call.outputs]) as descriptors, words.pipes() as (output, errors):
             wanted = {
                 "inputs": descriptors[: len(call.inputs)],
                 "outputs": descriptors[len(call.inputs) :],
@@ -142,13 +183,8 @@ class Jail:
                 _bg=True,
                 _bg_exc=False,
                 _tty_out=False,
-                _out=words.on_output,
-                _err=words.on_error,
-                _out_bufsize=0,  # progress as it is told
-                _err_bufsize=0,
-                _decode_errors="replace",
-                _no_out=True,
-                _no_err=True,
+                _out=output,
+                _err=errors,
                 _pass_fds=set(descriptors),
                 _env={"PATH": os.defpath},
             )
@@ -189,8 +225,8 @@ def _ended(process: sh.RunningCommand) -> bool:
     return True
 
 
-def _end(process: sh.RunningCommand) -> None:
-    """Kill it, and with it all that is in the jail."""
+def _kill(process: sh.RunningCommand) -> None:
+    """All that is in the jail ends with it, very soon."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     with contextlib.suppress(sh.ErrorReturnCode):

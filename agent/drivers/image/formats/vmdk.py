@@ -80,7 +80,7 @@ def _variant(source: Source, header: _Header) -> str:
         raise source.refused("it is only the difference to another disk; convert it where that disk is")
     kind = values.get("createtype", "").strip()
     if kind.lower() not in _VARIANTS:
-        raise source.refused(f'its kind is "{kind[:40]}": only monolithicSparse and streamOptimized are one file')
+        raise source.refused(f"its kind is {kind[:40]!r}: only monolithicSparse and streamOptimized are one file")
     extents = re.findall(r"^[ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+\d+[ \t]+(\w+)", text, re.M)
     if extents != ["SPARSE"]:
         raise source.refused("it says that its content is in other files; give the disk as a single file")
