@@ -249,7 +249,7 @@ def drivers_of(config: Config) -> Drivers:
         storage=LocalStorage(config.data_dir),
         network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
         seeds=SeedBuilder(config.data_dir),
-        builder=Catalogue(config.catalogue_dir),
+        builder=Catalogue(config.catalogue_dir, config.staging_dir),
         converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),
         objects=objects_of(config),
         inspector=GuestfsInspector(config.data_dir / "appliance", lambda: hypervisor.acceleration().kind),

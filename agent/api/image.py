@@ -1,4 +1,4 @@
-"""Listing images (SPEC M1, M6), and our own actions for the catalogue that public images are built from."""
+"""Listing images (SPEC M1, M6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPages
 from agent.api.edge.params import CommaList, ErrorCode, Filter, RegionParams, Tag
-from agent.api.edge.registry import ECS, HOST, action
+from agent.api.edge.registry import ECS, action
 from agent.core.errors import InvalidParameter
 from agent.services import image as service
 from agent.services import instance_type
@@ -49,11 +49,6 @@ class DescribeImageSupportInstanceTypesParams(RegionParams):
     image_id: str
     action_type: str = ""
     filter: list[Filter] = []
-
-
-class BuildImageParams(RegionParams):
-    image_id: str
-    force: bool = False
 
 
 @action(
@@ -133,36 +128,3 @@ def describe_image_support_instance_types(call: Call, p: DescribeImageSupportIns
         if instance_type.runs(one, image)
     ]
     return {"RegionId": call.region_id, "ImageId": image.id, "InstanceTypes": {"InstanceType": types}}
-
-
-@action("DescribeCatalogue", version=HOST, params=RegionParams, resource="image/*", access="read")
-def describe_catalogue(call: Call, p: RegionParams) -> dict[str, Any]:
-    recipes = [
-        {
-            "ImageId": recipe.image_id,
-            "Description": recipe.description,
-            "OSName": recipe.os_name,
-            "OSType": recipe.os_type,
-            "Architecture": recipe.architecture,
-            "Size": recipe.size_gib,
-            "Available": available,
-        }
-        for recipe, available in service.catalogue(caller(call))
-    ]
-    return {"Recipes": {"Recipe": recipes}}
-
-
-# Public images are the host's: `ecs:*` is not enough.
-@action(
-    "BuildImage",
-    version=HOST,
-    params=BuildImageParams,
-    resource="image/{image_id}",
-    access="write",
-    ram="host:BuildImage",
-)
-def build_image(call: Call, p: BuildImageParams) -> dict[str, Any]:
-    """JobId is empty when the image is built already."""
-    job = service.build_image(caller(call), p.image_id, force=p.force)
-    call.after_commit(call.services.runner.wake)
-    return {"ImageId": p.image_id, "JobId": job.id if job else ""}

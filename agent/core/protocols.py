@@ -411,10 +411,36 @@ class Inspector(Protocol):
 
 
 class Builder(Protocol):
-    """Public images from the recipes of the catalogue (SPEC M1)."""
+    """Public images from the recipes of the catalogue (SPEC M1): built here, or downloaded from a distribution.
+
+    What takes long asks `cancelled` now and then and ends with InterruptedError once it is true.
+    """
 
     def recipes(self) -> dict[str, Recipe]:
         """All recipes of the catalogue, by image id."""
 
-    def build(self, image_id: str, output: Path, report: Callable[[int, str], None]) -> None:
+    def newest(self, image_id: str, cancelled: Callable[[], bool] = lambda: False) -> str:
+        """What an image made of the recipe now would be made of: of a download the verified checksum, `sha256:…`; of
+        a build `build:…`, which changes with the recipe and with each package. Needs the network."""
+
+    def build(
+        self,
+        image_id: str,
+        output: Path,
+        report: Callable[[int, str], None],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Build the recipe's qcow2 at `output` (replaced atomically). Interruptible, repeatable."""
+
+    def download(
+        self,
+        image_id: str,
+        checksum: str,
+        report: Callable[[int, str], None],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Path:
+        """The distribution's file, verified to be the one with this checksum of `newest`; still in its own format.
+        What an earlier call that broke off has fetched is not fetched again."""
+
+    def discard_download(self, image_id: str) -> None:
+        """Remove what `download` has fetched, whole or in part."""

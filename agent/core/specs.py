@@ -240,6 +240,24 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
+class Download:
+    """Where a distribution's own image is and how what comes from there is verified.
+
+    The list of checksums is signed by one of the keys `fingerprints`; without any it is only as good as https is.
+    `signature`: URL of the list's detached signature; empty: the list itself is a clear-signed text. `key`: URL of the
+    public keys; it need not be trusted, as the fingerprints are given here.
+    """
+
+    url: str
+    checksums: str
+    algorithm: str  # sha256 | sha512
+    signature: str = ""
+    key: str = ""
+    fingerprints: tuple[str, ...] = ()
+    compression: str = ""  # xz
+
+
+@dataclass(frozen=True)
 class ObjectInfo:
     """An object of a bucket. `modified`: seconds since the epoch. `version`: changes whenever its content does."""
 
@@ -251,7 +269,8 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says."""
+    """One public image of the catalogue (SPEC M1): what `images/<id>/image.toml` says. With `download` it is a
+    distribution's own, else it is built here."""
 
     image_id: str
     description: str
@@ -262,3 +281,8 @@ class Recipe:
     size_gib: int
     default_user: str = "root"
     virtio: bool = True  # the guest has drivers for virtio disks and network
+    version: str = ""  # of the system
+    setup: str = "seed"  # store.schema.Image
+    changes: tuple[str, ...] = ()  # against the distribution
+    notes: tuple[str, ...] = ()  # what to know, and what was not tried
+    download: Download | None = None

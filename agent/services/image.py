@@ -12,14 +12,11 @@ from sqlalchemy.orm import Session
 
 from agent.core import validate
 from agent.core.errors import ApiError, InvalidParameter, NotFound
-from agent.core.ids import random_word
 from agent.core.instance_types import TOO_LARGE_FOR_32_BIT_MIB, InstanceType
-from agent.core.specs import Recipe
-from agent.jobs import journal
-from agent.services import space, tag
+from agent.services import tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import Image, ImageDisk, ImageShare, Instance, Job
+from agent.store.schema import Image, ImageDisk, ImageShare, Instance
 
 CATALOGUE, SNAPSHOT, INSTANCE = "catalogue", "snapshot", "instance"  # where images come from
 AVAILABLE = "Available"
@@ -103,9 +100,10 @@ def being_made_of(session: Session, instance_id: str) -> str | None:
 def get_usable(caller: Caller, image_id: str) -> Image:
     """An image instances can be made from now: it has a file. Raises NotFound or ImageNotReady."""
     image = caller.session.get(Image, image_id)
-    if image is None and image_id in caller.services.builder.recipes():
+    if image is None and (recipe := caller.services.builder.recipes().get(image_id)):
+        how = "download it first (PullImage)" if recipe.download else "build it first (BuildImage)"
         raise ImageNotReady(
-            f'The image "{image_id}" is in the catalogue but not built on this host: build it first (BuildImage).',
+            f'The image "{image_id}" is in the catalogue but not on this host: {how}.',
             code="InvalidImageId.NotReady",
         )
     image = get_image(caller, image_id)
@@ -182,62 +180,3 @@ def check_new_name(caller: Caller, name: str, image_id: str = "") -> None:
     if other := caller.session.scalar(taken.limit(1)):
         why = f"the image {other} has it already."
         raise InvalidParameter("ImageName", name, why, code="InvalidImageName.Duplicated")
-
-
-def catalogue(caller: Caller) -> list[tuple[Recipe, bool]]:
-    """Every recipe, and whether its image can be used on this host, ordered by id."""
-    usable = set(
-        caller.session.scalars(
-            select(Image.id).where(Image.account_id.is_(None), Image.status == AVAILABLE, Image.disks.any())
-        )
-    )
-    return [(recipe, image_id in usable) for image_id, recipe in sorted(caller.services.builder.recipes().items())]
-
-
-def build_image(caller: Caller, image_id: str, *, force: bool = False) -> Job | None:
-    """Have a public image built: the job, the one that is at it already, or None if it is built and not `force`.
-
-    A rebuild keeps the old file usable until the new one is there.
-    """
-    recipe = caller.services.builder.recipes().get(image_id)
-    if recipe is None:
-        raise NotFound("InvalidImageId.NotFound", "ImageId", image_id)
-    running = caller.session.scalar(
-        select(Job)
-        .where(Job.kind == "image.build", Job.resource_id == image_id, Job.state.in_(journal.UNFINISHED))
-        .limit(1)
-    )
-    if running is not None:
-        return running
-    image = caller.session.get(Image, image_id)
-    if image is not None and image.status == AVAILABLE and image.system and not force:
-        return None
-    space.check(caller, 0, "build an image")  # nobody knows before what it will need
-    now = caller.services.clock.now()
-    image = _from_recipe(caller, recipe, image)
-    if image.system is None:
-        image.status = CREATING
-    caller.session.flush()
-    file = f"{image_id}-{random_word(8)}"
-    return journal.enqueue(
-        caller.session,
-        "image.build",
-        image_id,
-        now,
-        account_id=caller.account_id,
-        request_id=caller.request_id,
-        data={"image_id": image_id, "file": file},
-    )
-
-
-def _from_recipe(caller: Caller, recipe: Recipe, image: Image | None) -> Image:
-    """The row of a public image, made or brought up to date."""
-    if image is None:
-        image = Image(id=recipe.image_id, account_id=None, status=CREATING, size_gib=recipe.size_gib)
-        image.created_at = caller.services.clock.now()
-        caller.session.add(image)
-    image.name, image.description = recipe.image_id, recipe.description
-    image.os_type, image.os_name = recipe.os_type, recipe.os_name
-    image.platform, image.architecture = recipe.platform, recipe.architecture
-    image.virtio = recipe.virtio
-    return image

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import click
 
 from ecsctl.cli import App, LazyGroup, command
-from ecsctl.client import OWN, Client, unwrap
-from ecsctl.commands.common import wait_options
-from ecsctl.completion import from_agent, names
+from ecsctl.commands.image_catalogue import CATALOGUE, recipes
+from ecsctl.completion import names
 from ecsctl.errors import NotFound
 from ecsctl.output import Column, Row, View
 from ecsctl.resolve import IMAGE, describe, find_image
-from ecsctl.waiting import wait_job
 
 EVERY_STATUS = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated"
-_BUILD_TIMEOUT = 3600
 _HERE = "ecsctl.commands"
 
 
@@ -52,30 +47,15 @@ VIEW = View(
     ),
     name=("ImageId",),
 )
-_CATALOGUE = View(
-    columns=(
-        Column("ID", "ImageId"),
-        Column("OS", "OSName"),
-        Column("ARCHITECTURE", "Architecture"),
-        Column("GIB", "Size"),
-        Column("BUILT", "Available"),
-        Column("DESCRIPTION", "Description"),
-    ),
-    name=("ImageId",),
-)
-
-
-def _recipes(client: Client) -> Iterable[str]:
-    return [str(recipe["ImageId"]) for recipe in unwrap(client.call("DescribeCatalogue", OWN), "Recipes.Recipe")]
 
 
 @command("ls")
 @click.option("--owner", type=click.Choice(["system", "self", "others"]), help="Only of this owner.")
-@click.option("--catalogue", is_flag=True, help="The public images that can be built here.")
+@click.option("--catalogue", is_flag=True, help="The public images that can be built or downloaded here.")
 def ls(app: App, owner: str | None, catalogue: bool) -> None:
     """List images."""
     if catalogue:
-        app.emit_list(unwrap(app.client.call("DescribeCatalogue", OWN), "Recipes.Recipe"), _CATALOGUE)
+        app.emit_list(recipes(app.client), CATALOGUE)
     else:
         app.emit_list(describe(app.client, IMAGE, ImageOwnerAlias=owner, Status=EVERY_STATUS), VIEW)
 
@@ -86,33 +66,20 @@ def show(app: App, name: str) -> None:
     """Show one image."""
     found = describe(app.client, IMAGE, ImageId=find_image(app.client, name, Status=EVERY_STATUS), Status=EVERY_STATUS)
     if not found:
-        raise NotFound(f"there is no image {name!r}; `ecsctl image ls --catalogue` lists what can be built")
+        raise NotFound(f"there is no image {name!r}; `ecsctl image ls --catalogue` lists what can be had")
     app.emit_item(found[0], VIEW)
-
-
-@command("build")
-@click.argument("image_id", metavar="ID", shell_complete=from_agent("catalogue", lambda client: list(_recipes(client))))
-@click.option("--force", is_flag=True, help="Also when it is built already.")
-@wait_options(_BUILD_TIMEOUT)
-def build(app: App, image_id: str, force: bool, wait: bool, timeout: float) -> None:
-    """Build a public image of the catalogue on the host, from packages."""
-    answer = app.client.call("BuildImage", OWN, ImageId=image_id, Force=force)
-    job_id = str(answer.get("JobId") or "")
-    if not job_id:
-        click.echo(f"{image_id} is built already (--force builds it anew)", err=True)
-    elif wait:
-        wait_job(app.client, job_id, f"build of {image_id}", timeout)
-    else:
-        click.echo(job_id)
 
 
 image = LazyGroup(
     "image",
     help="Images that instances start from.",
     lazy={
-        "ls": (__name__, "ls", "List images, or what can be built."),
+        "ls": (__name__, "ls", "List images, or what can be had."),
         "show": (__name__, "show", "Show one image."),
-        "check": ("ecsctl.commands.image_check", "check", "Say whether a disk or an image is fit to be used."),
+        "check": (f"{_HERE}.image_check", "check", "Say whether a disk or an image is fit to be used."),
+        "build": (f"{_HERE}.image_catalogue", "build", "Build a public image on the host."),
+        "pull": (f"{_HERE}.image_catalogue", "pull", "Download a distribution's own image."),
+        "refresh": (f"{_HERE}.image_catalogue", "refresh", "Build or download anew what is newer now."),
         "create": (f"{_HERE}.image_make", "create", "Make an image of an instance or of snapshots."),
         "rename": (f"{_HERE}.image_make", "rename", "Give an image another name."),
         "set": (f"{_HERE}.image_make", "set_", "Change an image's name, description, family or state."),
@@ -120,12 +87,11 @@ image = LazyGroup(
         "share": (f"{_HERE}.image_share", "share", "Let other accounts use an image."),
         "unshare": (f"{_HERE}.image_share", "unshare", "Stop sharing an image."),
         "shared": (f"{_HERE}.image_share", "shared", "List the accounts an image is shared with."),
-        "build": (__name__, "build", "Build a public image on the host."),
         "adopt": (f"{_HERE}.image_adopt", "adopt_image", "Make an image of a guest that others ran here."),
         "copy": (f"{_HERE}.image_copy", "copy", "Copy an image to another region."),
         "cancel-copy": (f"{_HERE}.image_copy", "cancel_copy", "Stop the copying of an image to this region."),
-        "import": ("ecsctl.commands.image_transfer", "import_", "Make an image of files or objects."),
-        "export": ("ecsctl.commands.image_transfer", "export", "Write an image to a file or a bucket."),
-        "convert": ("ecsctl.commands.image_convert", "convert", "Convert a disk image to another format."),
+        "import": (f"{_HERE}.image_transfer", "import_", "Make an image of files or objects."),
+        "export": (f"{_HERE}.image_transfer", "export", "Write an image to a file or a bucket."),
+        "convert": (f"{_HERE}.image_convert", "convert", "Convert a disk image to another format."),
     },
 )

@@ -18,7 +18,7 @@ progress() {
 
 known_images() {
     local recipe
-    for recipe in "$CATALOGUE"/*/image.toml; do basename "$(dirname "$recipe")"; done | paste -sd' '
+    for recipe in "$CATALOGUE"/*/build; do basename "$(dirname "$recipe")"; done | paste -sd' '
 }
 
 # image_property NAME: the value of a plain `NAME = value` line of the recipe's image.toml.

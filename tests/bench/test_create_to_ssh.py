@@ -11,23 +11,21 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.bench.machines import instance_of, machine_of
 from tests.bench.measure import median
 from tests.bench.plain import Machine, PlainQemu, command
 from tests.bench.reach import wait_banner
-from tests.support.agent import HOST, AgentProcess
+from tests.support.agent import AgentProcess
 from tests.support.libvirtd import PrivateLibvirt
 
 IMAGE = os.environ.get("BENCH_IMAGE", "tiny_x64")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300 + 400 * ROUNDS)]
-
-WANTED = {"ImageId": IMAGE, "InstanceType": "ecs.t1.small", "SystemDisk": {"Size": 1 if IMAGE == "tiny_x64" else 6}}
 
 
 @pytest.fixture
@@ -39,25 +37,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def machine(fresh_agent: AgentProcess, directory: Path) -> Machine:
-    """That of an instance which never runs: its seed and card are plain QEMU's, so that no two guests share them."""
-    fresh_agent.ensure_image(IMAGE)
-    instance_id = fresh_agent.call("CreateInstance", **WANTED)["InstanceId"]
-    fresh_agent.wait_status(instance_id, "Stopped")
-    data = fresh_agent.root / "data"
-    seed = directory / "seed.iso"
-    seed.write_bytes((data / "seeds" / f"{instance_id}.iso").read_bytes())
-    card = fresh_agent.instance(instance_id)["NetworkInterfaces"]["NetworkInterface"][0]  # type: ignore[index]
-    host = fresh_agent.call("DescribeHost", HOST)["Host"]
-    (image,) = (data / "images").glob(f"{IMAGE}-*.qcow2")
-    return Machine(
-        image=image,
-        seed=seed,
-        mac=card["MacAddress"],
-        uuid="c0ffee00-0000-4000-8000-000000000001",
-        memory_mib=1024,
-        disk_gib=WANTED["SystemDisk"]["Size"],  # type: ignore[index]
-        accelerator=host["Acceleration"]["Kind"],
-    )
+    return machine_of(fresh_agent, IMAGE, directory)
 
 
 def test_create_to_ssh(
@@ -69,7 +49,7 @@ def test_create_to_ssh(
 ) -> None:
     product, plain = [], []
     for number in range(1, ROUNDS + 1):
-        with _instance(fresh_agent) as (instance_id, began):
+        with instance_of(fresh_agent, IMAGE) as (instance_id, began):
             fresh_agent.wait_status(instance_id, "Running")
             running = time.perf_counter() - began
             wait_banner(fresh_agent, instance_id)
@@ -86,17 +66,6 @@ def test_create_to_ssh(
         f"{IMAGE} to SSH, median of {ROUNDS}: product {ours:.2f} s, plain QEMU {theirs:.2f} s: "
         f"{ours / theirs:.2f} x, {ours - theirs:+.2f} s (wanted: at most 1.1 x + 2 s, {1.1 * theirs + 2:.2f} s)"
     )
-
-
-@contextmanager
-def _instance(agent: AgentProcess) -> Iterator[tuple[str, float]]:
-    """The id of a new instance and when it was asked for."""
-    began = time.perf_counter()
-    instance_id = agent.run_instance(**WANTED)
-    yield instance_id, began
-    agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
-    agent.wait_status(instance_id, None)
-    agent.wait_jobs()
 
 
 def _same_machine(pid: int, machine: Machine, directory: Path) -> None:

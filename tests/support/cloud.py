@@ -20,7 +20,7 @@ from agent.core import ids, instance_types
 from agent.core.clock import ManualClock
 from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network, Storage
-from agent.core.specs import HostCapacity, Recipe
+from agent.core.specs import Download, HostCapacity, Recipe
 from agent.drivers.objects.local import LocalBuckets
 from agent.drivers.objects.stores import ObjectStores
 from agent.drivers.objects.uploads import PartialFiles
@@ -120,16 +120,30 @@ class StorageStandIn:
         return self.allocated.get(image_id, 0)
 
 
+DOWNLOAD = Download("https://distro.test/1.qcow2", "https://distro.test/SUMS", "sha256")
+
+
 class CatalogueStandIn:
-    """Two recipes; builds nothing."""
+    """Two recipes to build and one to download; makes nothing."""
 
     def recipes(self) -> dict[str, Recipe]:
         debian = Recipe(
             "debian_12_x64", "Debian 12 with cloud-init", "linux", "Debian  12.0 64 bit", "Debian", "x86_64", 20
         )
-        return {one.image_id: one for one in (debian, replace(debian, image_id="tiny_x64", description="For tests"))}
+        tiny = replace(debian, image_id="tiny_x64", description="For tests")
+        pulled = replace(debian, image_id="distro_1_x64", default_user="distro", download=DOWNLOAD)
+        return {one.image_id: one for one in (debian, tiny, pulled)}
 
-    def build(self, image_id: str, output: Path, report: Callable[[int, str], None]) -> None:
+    def newest(self, *arguments: object) -> str:
+        raise NotImplementedError
+
+    def build(self, *arguments: object) -> None:
+        raise NotImplementedError
+
+    def download(self, *arguments: object) -> Path:
+        raise NotImplementedError
+
+    def discard_download(self, image_id: str) -> None:
         raise NotImplementedError
 
 

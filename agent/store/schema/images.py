@@ -29,7 +29,7 @@ class Image(Base):
     status: Mapped[str]
     message: Mapped[str] = mapped_column(default="", server_default="")  # why it failed
     origin: Mapped[str] = mapped_column(default="catalogue", server_default="catalogue")
-    source_id: Mapped[str] = mapped_column(default="", server_default="")  # of an instance, or an image elsewhere
+    source_id: Mapped[str] = mapped_column(default="", server_default="")  # an instance, an image elsewhere, a checksum
     os_type: Mapped[str]
     os_name: Mapped[str]
     platform: Mapped[str]
