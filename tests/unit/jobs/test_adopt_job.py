@@ -29,7 +29,16 @@ def lab(make_cloud: Any, tmp_path: Path) -> Iterator[tuple[Cloud, JobRunner]]:
     cloud = make_cloud(data_dir=tmp_path / "data", import_dirs=(str(tmp_path / "imports"),))
     absent: Any = None
     storage, converter = LocalStorage(tmp_path / "data"), SandboxedConverter(tmp_path / "data/staging")
-    drivers: Any = Drivers(absent, storage, absent, absent, absent, converter, absent)
+    drivers: Any = Drivers(
+        hypervisor=absent,
+        storage=storage,
+        network=absent,
+        seeds=absent,
+        builder=absent,
+        converter=converter,
+        inspector=absent,
+        objects=absent,
+    )
     runner = JobRunner(cloud.services.config, cloud.store, drivers, cloud.clock, unseal=bytes.decode)
     runner.start()
     yield cloud, runner
