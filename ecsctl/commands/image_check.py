@@ -10,13 +10,15 @@ from typing import Any
 
 import click
 
+from ecsctl import objects
 from ecsctl.cli import App, command
 from ecsctl.client import OWN, Client, unwrap
 from ecsctl.commands.common import timeout_option
 from ecsctl.commands.image_convert import FORMATS
 from ecsctl.errors import CliError
-from ecsctl.files import file_door, opened
+from ecsctl.files import file_door, is_local, opened
 from ecsctl.output import Column, View
+from ecsctl.progress import Progress
 from ecsctl.resolve import find_image
 from ecsctl.waiting import wait_job
 
@@ -59,11 +61,18 @@ def _parameters(client: Client, source: str) -> Iterator[dict[str, str]]:
     """What names the source to the agent. A path is what exists or has a slash in it."""
     if source.startswith("oss://"):
         yield {"OSSObject": source}
-    elif os.sep in source or Path(source).exists():
+    elif os.sep not in source and not Path(source).exists():
+        yield {"ImageId": find_image(client, source)}
+    elif is_local(client):
         with file_door(client) as door, opened(Path(source)) as descriptor:
             yield {"Source": door.hand_over(descriptor, Path(source).name)}
     else:
-        yield {"ImageId": find_image(client, source)}
+        with Progress() as progress:
+            bucket, key = objects.send(client, Path(source), "", "", progress)
+        try:
+            yield {"OSSBucket": bucket, "OSSObject": key}
+        finally:
+            client.call("DeleteObject", OWN, Bucket=bucket, Object=key)
 
 
 def _show(app: App, report: dict[str, Any]) -> None:

@@ -10,16 +10,21 @@ from pathlib import Path
 
 import click
 
+from ecsctl import objects
 from ecsctl.cli import App, command
-from ecsctl.client import OWN
+from ecsctl.client import OWN, Client
+from ecsctl.commands.bucket import check_new
 from ecsctl.commands.common import timeout_option
 from ecsctl.errors import CliError, Interrupted, UsageFault
-from ecsctl.files import file_door, opened
+from ecsctl.files import file_door, is_local, opened
+from ecsctl.progress import Progress
+from ecsctl.tasks import wait_task
 from ecsctl.waiting import wait_job
 
 FORMATS = ("raw", "vhd", "vhdx", "vmdk", "vdi", "qcow", "qcow2", "qed")
 _SUFFIXES = {f".{name}": name for name in FORMATS} | {".img": "raw", ".vpc": "vhd"}
 _TIMEOUT = 86400
+_CANCELLED = "the conversion was cancelled, nothing was written"
 
 
 @command("convert")
@@ -41,24 +46,53 @@ def convert(
     """Convert a disk image to another format, as DST.
 
     The formats are raw, vhd, vhdx, vmdk, vdi, qcow, qcow2 and qed; SRC's is found out. The agent reads SRC in a jail,
-    so an image from anywhere can do no harm. It must run on this host.
+    so an image from anywhere can do no harm. To an agent elsewhere SRC is sent, and what it makes of it is fetched.
     """
     wanted = target_format or _SUFFIXES.get(target.suffix.lower())
     if wanted is None:
         raise UsageFault(f"the name {target.name!r} does not say a format: add -O with one of {', '.join(FORMATS)}")
-    with file_door(app.client) as door, opened(source) as reading, _new_file(target, replace=force) as writing:
-        answer = app.client.call(
+    formats = {"SourceFormat": source_format, "TargetFormat": wanted}
+    if is_local(app.client):
+        _hand_over(app.client, source, target, formats, force=force, timeout=timeout)
+    else:
+        _send(app.client, source, target, formats, force=force, timeout=timeout)
+
+
+def _hand_over(
+    client: Client, source: Path, target: Path, formats: dict[str, str | None], *, force: bool, timeout: float
+) -> None:
+    with file_door(client) as door, opened(source) as reading, _new_file(target, replace=force) as writing:
+        answer = client.call(
             "ConvertImageFile",
             OWN,
             Source=door.hand_over(reading, source.name),
             Target=door.hand_over(writing, target.name),
-            SourceFormat=source_format,
-            TargetFormat=wanted,
+            **formats,
         )
         try:
-            wait_job(app.client, str(answer["JobId"]), f"conversion of {source.name}", timeout)
+            wait_job(client, str(answer["JobId"]), f"conversion of {source.name}", timeout)
         except Interrupted:
-            raise Interrupted("the conversion was cancelled, nothing was written") from None
+            raise Interrupted(_CANCELLED) from None
+
+
+def _send(
+    client: Client, source: Path, target: Path, formats: dict[str, str | None], *, force: bool, timeout: float
+) -> None:
+    check_new(target, force=force)
+    with Progress() as progress:
+        bucket, key = objects.send(client, source, "", "", progress)
+    answer = client.call("ConvertImageObject", OWN, OSSBucket=bucket, OSSObject=key, **formats)
+    made = {"Bucket": str(answer["Bucket"]), "Object": str(answer["Object"])}
+    try:
+        wait_task(client, str(answer["TaskId"]), f"conversion of {source.name}", timeout)
+    except Interrupted:
+        client.regional("CancelTask", TaskId=answer["TaskId"])
+        raise Interrupted(_CANCELLED) from None
+    try:
+        with Progress() as progress:
+            objects.fetch(client, made["Bucket"], made["Object"], target, progress)
+    finally:
+        client.call("DeleteObject", OWN, **made)
 
 
 @contextlib.contextmanager

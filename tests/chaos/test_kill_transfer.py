@@ -1,5 +1,5 @@
-"""SIGKILL of the agent before and after every step of imports and exports, and of undoing them when they are cancelled:
-the next agent finishes what was begun.
+"""SIGKILL of the agent before and after every step of imports, exports and conversions, and of undoing them when they
+are cancelled: the next agent finishes what was begun.
 
 The cases are made of the code's own table of kinds, so that a new step is covered without anyone remembering.
 """
@@ -25,7 +25,7 @@ from tests.support.transfers import download, ended, objects, upload
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
-TASKS = ("ImportImage", "ExportImage")
+TASKS = ("ImportImage", "ExportImage", "ConvertImage")
 KINDS_HERE = [kind for kind in KINDS.values() if kind.task in TASKS]
 CASES = [(kind.name, step.name, when) for kind in KINDS_HERE for step in kind.steps for when in ("before", "after")]
 UNDONE = [
@@ -73,13 +73,21 @@ def _export(agent: AgentProcess) -> dict[str, Any]:
     return {"ImageId": made["ImageId"], "OSSBucket": "files"}
 
 
+def _convert(agent: AgentProcess) -> dict[str, Any]:
+    [source] = _import(agent)["DiskDeviceMapping"]
+    return {**source, "TargetFormat": "vhd"}
+
+
 def _begin(agent: AgentProcess, kind: str) -> None:
     """The call that begins the job; the agent may die before it has answered."""
-    action = KINDS[kind].task
-    params = _import(agent) if action == "ImportImage" else _export(agent)
+    action, params = {
+        "ImportImage": lambda: (("ImportImage",), _import(agent)),
+        "ExportImage": lambda: (("ExportImage",), _export(agent)),
+        "ConvertImage": lambda: (("ConvertImageObject", HOST), _convert(agent)),
+    }[KINDS[kind].task]()
     (agent.root / "crash-at").write_text(agent.environment["case"])
     with contextlib.suppress(OSError, http.client.HTTPException):
-        agent.call(action, **params)
+        agent.call(*action, **params)
 
 
 def _newest(agent: AgentProcess) -> dict[str, Any]:
@@ -115,8 +123,14 @@ def test_the_next_agent_finishes_what_a_killed_one_began(
     if kind == "image.export":
         [key] = objects(victim, "files")
         assert download(victim, "files", key) == CONTENT
-    [image] = victim.call("DescribeImages", ImageOwnerAlias="self")["Images"]["Image"]
-    assert image["Status"] == "Available"
+    if kind == "image.convert_object":
+        [made] = _left(victim)
+        assert (made.startswith("converted-"), made.endswith(".vhd")) == (True, True)
+        [bucket] = (victim.root / "data/buckets").glob("ecs-import-*")
+        victim.call("DeleteObject", HOST, Bucket=bucket.name, Object=made)
+    else:
+        [image] = victim.call("DescribeImages", ImageOwnerAlias="self")["Images"]["Image"]
+        assert image["Status"] == "Available"
     assert _left(victim) == []
     assert lasting_violations(victim) == []
     _clear(victim)

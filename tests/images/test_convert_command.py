@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from agent.api.edge.registry import RAM
 from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.images.test_converter import processes_of_the_jail
 from tests.support.agent import HOST, REPOSITORY, AgentProcess, CallFailed, running_agent
 from tests.support.foreign_images import VARIANTS, digest, disk, make, make_large
 from tests.support.libvirtd import PrivateLibvirt
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 KIND = "image.convert"
@@ -28,7 +30,7 @@ KIND = "image.convert"
 
 @pytest.fixture(scope="module")
 def host(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
-    with running_agent(libvirtd.uri) as agent:
+    with running_agent(libvirtd.uri, http=f"127.0.0.1:{free_port()}") as agent:
         agent.environment[CRASH_VARIABLE] = str(agent.root / "crash-at")
         agent.stop()
         agent.start()
@@ -40,15 +42,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make(tmp_path_factory.mktemp("images"), list(VARIANTS), disk())
 
 
-def command(agent: AgentProcess, *arguments: object) -> subprocess.Popen[str]:
+def command(agent: AgentProcess, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "ecsctl", "image", "convert", *map(str, arguments)]
-    environ = os.environ | {"ECSCTL_ENDPOINT": f"unix://{agent.socket}", "PYTHONPATH": str(REPOSITORY)}
+    environ = os.environ | {"ECSCTL_ENDPOINT": f"unix://{agent.socket}", "PYTHONPATH": str(REPOSITORY)} | environment
     return subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def convert(agent: AgentProcess, *arguments: object, status: int = 0) -> str:
+def convert(agent: AgentProcess, *arguments: object, status: int = 0, **environment: str) -> str:
     """What it says to stderr."""
-    process = command(agent, *arguments)
+    process = command(agent, *arguments, **environment)
     _, said = process.communicate(timeout=120)
     assert process.returncode == status, said
     assert "Traceback" not in said
@@ -88,6 +90,30 @@ def test_what_goes_wrong_is_one_clear_line(host: AgentProcess, images: dict[str,
     assert "does not say a format" in convert(host, cut, tmp_path / "out.xyz", status=2)
     assert "cannot write" in convert(host, cut, tmp_path / "no/such/out.raw", status=1)
     nothing_is_left(host, tmp_path, "cut.qcow2")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(host: AgentProcess) -> dict[str, str]:
+    """The environment of an ecsctl that reaches the agent over a network."""
+    key = host.call("CreateAccessKey", RAM)["AccessKey"]
+    return {
+        "ECSCTL_ENDPOINT": f"http://{host.settings['http']}",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": key["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key["AccessKeySecret"],
+    }
+
+
+def test_from_elsewhere_it_is_sent_and_fetched(
+    host: AgentProcess, images: dict[str, Path], tmp_path: Path, elsewhere: dict[str, str]
+) -> None:
+    convert(host, images["vhd dynamic"], tmp_path / "disk.qcow2", **elsewhere)
+    convert(host, tmp_path / "disk.qcow2", tmp_path / "disk.raw", "-f", "qcow2", **elsewhere)
+    assert digest(tmp_path / "disk.raw") == digest(images["raw"])
+    cut = tmp_path / "cut.qcow2"
+    cut.write_bytes(images["qcow2"].read_bytes()[:700_000])
+    assert "incomplete" in convert(host, cut, tmp_path / "out.raw", status=1, **elsewhere)
+    nothing_is_left(host, tmp_path, "disk.qcow2", "disk.raw", "cut.qcow2")
+    assert [path for path in (host.root / "data/buckets").rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture

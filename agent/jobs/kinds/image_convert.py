@@ -1,7 +1,8 @@
-"""Converting a file for whoever handed it over (SPEC M10). `data`: source and target (handles), source_format (may be
-empty), target_format.
+"""Converting disk images for callers (SPEC M10). `data`: source_format (may be empty) and target_format.
 
-Both files are the caller's, who waits for it: when he hangs up, or the agent ends, the job ends and nothing is left.
+`image.convert`: `source` and `target` are handles of files that the caller handed over and waits for: when he hangs up,
+or the agent ends, the job ends and nothing is left. `image.convert_object`: of an object, `source`, to another one,
+`bucket` and `object`; it goes on after a restart.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from pathlib import Path
 
 from agent.core.errors import DriverError
 from agent.drivers.image import sparse
+from agent.jobs import reports, slots
 from agent.jobs.model import Cancelled, Context, Kind, Step, register
 from agent.jobs.open_files import OpenFile
 
-_CONVERTED = 80  # percent of the work; the rest is giving the file back
+_FETCHED, _CONVERTED, _SENT = 20, 80, 99  # percent of the work; the last part is giving back what was made
 
 
 def _convert(context: Context) -> None:
@@ -69,3 +71,67 @@ def _undo(context: Context) -> None:
 
 
 CONVERT = register(Kind("image.convert", (Step("convert", _convert, _undo),), cancellable_until=0))
+
+
+# ------------------------------------------------------------------------------ objects
+
+
+def _convert_object(context: Context) -> None:
+    data, staged = context.data, _staged(context)
+    staged.unlink(missing_ok=True)
+    try:
+        with slots.slot():
+            _make(context, staged)
+            context.drivers.objects.put(
+                data["bucket"],
+                data["object"],
+                staged,
+                report=reports.part(context.report, _CONVERTED, _SENT, "storing"),
+                cancelled=context.cancelled,
+            )
+    except InterruptedError:
+        raise Cancelled from None
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _make(context: Context, staged: Path) -> None:
+    source, wanted = context.data["source"], context.data["target_format"]
+    with context.drivers.objects.opened(
+        source["bucket"],
+        source["object"],
+        report=reports.part(context.report, 0, _FETCHED, "fetching"),
+        cancelled=context.cancelled,
+    ) as descriptor:
+        info = context.drivers.converter.probe(descriptor, context.data["source_format"])
+        context.drivers.converter.convert(
+            descriptor,
+            info,
+            staged,
+            wanted,
+            report=reports.part(context.report, _FETCHED, _CONVERTED, f"{info.format} to {wanted}"),
+            cancelled=context.cancelled,
+        )
+
+
+def _discard_object(context: Context) -> None:
+    _undo(context)
+    context.drivers.objects.remove(context.data["bucket"], context.data["object"])
+    _remove_source(context)
+
+
+def _remove_source(context: Context) -> None:
+    """One that was sent only for this."""
+    source = context.data["source"]
+    if source["after"] == "remove":
+        context.drivers.objects.remove(source["bucket"], source["object"])
+
+
+CONVERT_OBJECT = register(
+    Kind(
+        "image.convert_object",
+        (Step("convert", _convert_object, _discard_object), Step("remove upload", _remove_source)),
+        cancellable_until=0,
+        task="ConvertImage",
+    )
+)
