@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -93,6 +94,16 @@ def parse(raw: dict[str, object], where: str) -> Config:
     if not re.fullmatch(r"[a-z][a-z0-9]{0,3}", config.prefix):
         raise ConfigError(f"{where}: prefix {config.prefix!r} must be 1-4 lower-case letters or digits, first a letter")
     return config
+
+
+def check_secret(key: str, path: Path) -> None:
+    """Raises ConfigError for a file named by `key` that is not there or that others than its owner may use."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"{key} {path}: {error.strerror}") from None
+    if not stat.S_ISREG(mode) or mode & 0o077:
+        raise ConfigError(f"{key} {path}: it must be a file of mode 0600, as it holds a secret")
 
 
 def _convert(key: str, value: object, default: object, where: str) -> object:

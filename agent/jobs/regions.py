@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.config import Config, ConfigError
+from agent.config import Config, ConfigError, check_secret
 from agent.drivers.region.peer import Peer, is_loopback
 
 _KEYS = ("endpoint", "access_key_id", "secret_file", "ca_file")
@@ -41,15 +40,9 @@ def regions_of(config: Config) -> dict[str, Region]:
 def check(config: Config) -> None:
     """At the agent's start. Raises ConfigError for what cannot be meant, and secrets that others may read."""
     for region in regions_of(config).values():
-        where = f"regions.{region.name}.secret_file {region.secret_file}"
         if region.name == config.region_id:
             raise ConfigError(f"regions.{region.name}: that is this region")
-        try:
-            mode = region.secret_file.stat().st_mode
-        except OSError as error:
-            raise ConfigError(f"{where}: {error.strerror}") from None
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            raise ConfigError(f"{where}: it must be a file of mode 0600")
+        check_secret(f"regions.{region.name}.secret_file", region.secret_file)
 
 
 def _region(name: str, table: dict[str, Any]) -> Region:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.config import Config, ConfigError
+from agent.config import Config, ConfigError, check_secret
 
 KINDS = ("s3", "oss")
 _KEYS = ("kind", "endpoint", "region", "buckets", "credentials_file", "accounts", "allow_private", "ca_file")
@@ -49,13 +48,7 @@ def stores_of(config: Config) -> dict[str, ConfiguredStore]:
 def check(config: Config) -> None:
     """At the agent's start. Raises ConfigError for what cannot be meant, and credentials that others may read."""
     for store in set(stores_of(config).values()):
-        where = f"object_stores.{store.name}.credentials_file {store.credentials_file}"
-        try:
-            mode = store.credentials_file.stat().st_mode
-        except OSError as error:
-            raise ConfigError(f"{where}: {error.strerror}") from None
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            raise ConfigError(f"{where}: it must be a file of mode 0600, as it holds a secret")
+        check_secret(f"object_stores.{store.name}.credentials_file", store.credentials_file)
 
 
 def _store(name: str, table: dict[str, Any]) -> ConfiguredStore:

@@ -18,6 +18,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import HOST, AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
+from tests.support.killed import crash_file
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.transfers import put_by_hand
 
@@ -38,14 +39,8 @@ def victim(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
 
 @pytest.fixture
 def crash_at(victim: AgentProcess) -> Iterator[Path]:
-    """What is written there kills the agent. An agent runs before the test and has no such order after it."""
-    file = victim.root / "crash-at"
-    if victim.process is None:
-        victim.start()
-    yield file
-    file.unlink(missing_ok=True)
-    if victim.process is not None and victim.process.poll() is not None:
-        victim.process = None
+    with crash_file(victim) as file:
+        yield file
 
 
 @pytest.mark.parametrize(("step", "when"), [(s.name, when) for s in KINDS[KIND].steps for when in ("before", "after")])

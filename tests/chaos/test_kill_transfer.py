@@ -20,6 +20,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import HOST, AgentProcess, CallFailed, running_agent
 from tests.support.invariants import lasting_violations
+from tests.support.killed import crash_file
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.transfers import download, ended, objects, upload
 
@@ -48,14 +49,8 @@ def victim(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
 
 @pytest.fixture
 def crash_at(victim: AgentProcess) -> Iterator[Path]:
-    """What is written there kills the agent. An agent runs before the test and has no such order after it."""
-    file = victim.root / "crash-at"
-    if victim.process is None:
-        victim.start()
-    yield file
-    file.unlink(missing_ok=True)
-    if victim.process is not None and victim.process.poll() is not None:
-        victim.process = None
+    with crash_file(victim) as file:
+        yield file
 
 
 def _import(agent: AgentProcess) -> dict[str, Any]:
