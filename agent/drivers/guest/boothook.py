@@ -6,7 +6,8 @@ run the user's scripts again, make new host keys, and still not remove an old ke
 
 A disk that was another instance's (of an image made from it, SPEC M2, M3) keeps a directory of that instance below
 /var/lib/cloud/instances, as cloud-init makes them: as long as there is one, what told that instance from others is made
-anew, so that whoever owned the image learns nothing of it and nobody is taken for somebody else.
+anew, so that whoever owned the image learns nothing of it and nobody is taken for somebody else. An id or a host key
+that is older than the boot in which the first boothook runs is nobody's own either.
 """
 
 from __future__ import annotations
@@ -33,9 +34,18 @@ operation={operation}
 if [ -e "$done_dir/$operation" ]; then exit 0; fi
 
 # A system that was another instance's gets an id and host keys of its own, and loses the keys of the other's key pair,
-# whoever got them. What the other was told goes last of all: it says that this is still to be done.
+# whoever got them. What the other was told goes last of all: it says that this is still to be done. So does a system that
+# came with an id and keys although no boothook has seen it: it was brought here, or its first boot was cut short.
+before_this_boot() {{
+    made=$(stat -c %Y "$1") && up=$(cut -d . -f 1 /proc/uptime) || return 1
+    [ $(($(date +%s) - made)) -gt $((up + 1)) ]
+}}
+not_its_own() {{
+    [ -s "$1" ] || return 1
+    [ "$others" = yes ] || {{ [ ! -d "$done_dir" ] && before_this_boot "$1"; }}
+}}
 new_machine_id() {{
-    [ -s /etc/machine-id ] && [ -r /proc/sys/kernel/random/uuid ] || return 0 # BSD makes it of the firmware's
+    not_its_own /etc/machine-id && [ -r /proc/sys/kernel/random/uuid ] || return 0 # BSD makes it of the firmware's
     tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
     if [ -f /var/lib/dbus/machine-id ] && [ ! -L /var/lib/dbus/machine-id ]; then
         cat /etc/machine-id >/var/lib/dbus/machine-id
@@ -46,7 +56,7 @@ new_machine_id() {{
 }}
 new_host_keys() {{
     for key in /etc/ssh/ssh_host_*_key; do
-        [ -f "$key" ] || continue
+        not_its_own "$key" || continue
         type=${{key#/etc/ssh/ssh_host_}}
         rm -f "$key.ecs" "$key.ecs.pub"
         if ssh-keygen -q -t "${{type%_key}}" -N '' -f "$key.ecs" </dev/null; then
@@ -75,11 +85,9 @@ for other in /var/lib/cloud/instances/*; do
 done
 keys=/root/.ssh/authorized_keys
 mkdir -p /root/.ssh
-if [ "$others" = yes ]; then
-    new_machine_id
-    new_host_keys
-    if [ -f "$keys" ]; then forget_keys; fi
-fi
+new_machine_id
+new_host_keys
+if [ "$others" = yes ] && [ -f "$keys" ]; then forget_keys; fi
 
 # Lines of the file $1 outside our block. A block whose end is gone is none: its lines are somebody's.
 other_lines() {{

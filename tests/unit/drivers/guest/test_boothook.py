@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,13 +104,17 @@ def test_password_of_a_new_guest(guest: Guest) -> None:
 OWN_FILES = ("etc/machine-id", "var/lib/dbus/machine-id", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_x_key")
 
 
-def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> None:
-    """What told the other one from all others is gone; the rest of it is content."""
+def _can_make_ids(guest: Guest) -> None:
     keygen = guest.root / "bin/ssh-keygen"
     keygen.write_text('#!/bin/sh\n[ "$3" = ed25519 ] || exit 1\necho new >"$7"; echo public >"$7.pub"\n')
     keygen.chmod(0o755)
     (guest.root / "proc/sys/kernel/random").mkdir(parents=True)
     (guest.root / "proc/sys/kernel/random/uuid").write_text("01234567-89ab-4def-8123-456789abcdef\n")
+
+
+def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> None:
+    """What told the other one from all others is gone; the rest of it is content."""
+    _can_make_ids(guest)
     for name in (*OWN_FILES, "etc/ssh/ssh_host_x_key.pub", "etc/shadow-", "var/backups/shadow.bak"):
         (guest.root / name).parent.mkdir(parents=True, exist_ok=True)
         (guest.root / name).write_text("the other's\n")
@@ -133,6 +138,24 @@ def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> No
     assert guest.keys.read_text() == f"own line\n{block(ONE)}"
     assert (home / "authorized_keys").read_text() == "own line\nssh-rsa AAAAanother\n"
     assert guest.password("root") == "*"
+
+
+@pytest.mark.parametrize(("age", "renewed"), [(1000, True), (50, False)])
+def test_an_id_and_keys_that_came_with_the_disk_are_nobodys_own(guest: Guest, age: int, renewed: bool) -> None:
+    """An image of a system that was cut short in its first boot, or was never run by a cloud; and a usual first boot."""
+    _can_make_ids(guest)
+    (guest.root / "proc/uptime").write_text("100.52 90.10\n")
+    files = [guest.root / name for name in ("etc/machine-id", "etc/ssh/ssh_host_ed25519_key")]
+    for path in files:
+        path.write_text("there\n")
+        os.utime(path, (time.time() - age,) * 2)
+    guest.boot(SPEC)
+    assert [path.read_text() != "there\n" for path in files] == [renewed] * 2
+    for path in files:
+        path.write_text("mine\n")
+        os.utime(path, (time.time() - 1000,) * 2)
+    guest.boot(replace(SPEC, public_keys=()))
+    assert [path.read_text() for path in files] == ["mine\n"] * 2
 
 
 def test_once_per_operation(guest: Guest) -> None:
