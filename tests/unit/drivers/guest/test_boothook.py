@@ -142,7 +142,7 @@ def test_a_disk_that_was_another_instances_is_made_this_ones(guest: Guest) -> No
 
 @pytest.mark.parametrize(("age", "renewed"), [(1000, True), (50, False)])
 def test_an_id_and_keys_that_came_with_the_disk_are_nobodys_own(guest: Guest, age: int, renewed: bool) -> None:
-    """An image of a system that was cut short in its first boot, or was never run by a cloud; and a usual first boot."""
+    """Of a system that was cut short in its first boot, or never run by a cloud; and of a usual first boot."""
     _can_make_ids(guest)
     (guest.root / "proc/uptime").write_text("100.52 90.10\n")
     files = [guest.root / name for name in ("etc/machine-id", "etc/ssh/ssh_host_ed25519_key")]
