@@ -34,8 +34,8 @@ operation={operation}
 if [ -e "$done_dir/$operation" ]; then exit 0; fi
 
 # A system that was another instance's gets an id and host keys of its own, and loses the keys of the other's key pair,
-# whoever got them. What the other was told goes last of all: it says that this is still to be done. An id and keys that
-# came with a system that no boothook has seen are not its own either: it was brought here, or cut short in its first boot.
+# whoever got them. What the other was told goes last of all: it says that this is still to be done. An id and keys of a
+# system that no boothook has seen are not its own either: it was brought here, or cut short in its first boot.
 before_this_boot() {{
     made=$(stat -c %Y "$1") && up=$(cut -d . -f 1 /proc/uptime) || return 1
     [ $(($(date +%s) - made)) -gt $((up + 1)) ]
