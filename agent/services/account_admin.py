@@ -14,7 +14,7 @@ from sqlalchemy import Select, delete, func, select
 from agent.core import validate
 from agent.core.errors import Conflict, DependencyViolation, EntityConflict, NotFound
 from agent.services import account as accounts
-from agent.services import default_network, vpc, vswitch
+from agent.services import bucket, default_network, vpc, vswitch
 from agent.services.context import Caller
 from agent.store.schema import (
     AccessKey,
@@ -115,7 +115,9 @@ def remove(caller: Caller, account_id: str) -> None:
             f'The account "{account_id}" ({account.name}) still owns {told}: delete these first.',
             code="DeleteConflict.Account.Resources",
         )
-    _remove_network(replace(caller, account_id=account_id))
+    own = replace(caller, account_id=account_id)
+    _remove_network(own)
+    bucket.forget_hidden(own)
     for table in GOING:
         caller.session.execute(delete(table).where(table.account_id == account_id))
     caller.session.execute(delete(Setting).where(Setting.name == default_network.made_setting(account_id)))
@@ -130,6 +132,8 @@ def owns(caller: Caller, account_id: str) -> dict[str, int]:
         mine = select(func.count()).select_from(table).where(table.account_id == account_id)
         if hasattr(table, "is_default"):
             mine = mine.where(~table.is_default)
+        if table is Bucket:
+            mine = mine.where(~Bucket.name.startswith(bucket.HIDDEN))
         if count := caller.session.scalar(mine):
             found[what] = count
     return found

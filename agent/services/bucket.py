@@ -60,6 +60,17 @@ def hidden(caller: Caller) -> Bucket:
     return caller.session.get(Bucket, name) or _add(caller, name)
 
 
+def forget_hidden(caller: Caller) -> None:
+    """Delete the caller's hidden bucket, if there is one, with what nobody came for."""
+    row = caller.session.get(Bucket, hidden_name(caller))
+    if row is None:
+        return
+    for found in list(caller.services.objects.find(row.name)):
+        caller.services.objects.remove(row.name, found.key)
+    caller.services.objects.drop_bucket(row.name)
+    caller.session.delete(row)
+
+
 def hidden_name(caller: Caller) -> str:
     return HIDDEN + caller.account_id
 

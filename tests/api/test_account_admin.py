@@ -11,7 +11,7 @@ from agent.api.edge.registry import ECS, HOST, VPC
 from agent.core.errors import ApiError
 from agent.services import account_admin
 from agent.services.account import AccessKeys
-from agent.store.schema import Account, Base, Disk, ImageShare
+from agent.store.schema import Account, Base, Bucket, Disk, ImageShare
 from tests.support.cloud import Cloud
 from tests.support.stored_disks import system_disk
 from tests.support.timetable import take
@@ -113,6 +113,8 @@ def test_an_account_goes_when_it_owns_nothing_and_what_was_shared_with_it_too(cl
     cloud.call("CreateKeyPair", {"KeyPairName": "hers"}, account_id=lena)
     zone = {"ZoneId": "local-a", "DiskCategory": "cloud", "Size": 5, "Tag.1.Key": "k"}
     disk = cloud.call("CreateDisk", zone, account_id=lena)["DiskId"]
+    sent = own(cloud, "CreateUpload", account_id=lena, Object="only to be imported", Size=1)
+    own(cloud, "AbortUpload", account_id=lena, UploadId=sent["UploadId"])
     with pytest.raises(ApiError) as caught:
         own(cloud, "DeleteAccount", AccountId=lena)
     assert caught.value.code == "DeleteConflict.Account.Resources"
@@ -129,6 +131,7 @@ def test_an_account_goes_when_it_owns_nothing_and_what_was_shared_with_it_too(cl
     assert len(cloud.jobs("vpc.remove")) == 1
     with cloud.store.read() as session:
         assert session.query(ImageShare).count() == 0
+        assert session.query(Bucket).count() == 0
         assert [one.name for one in session.query(Account)] == ["default"]
 
 
