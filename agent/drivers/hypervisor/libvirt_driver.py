@@ -342,13 +342,14 @@ def _check_taps(spec: DomainSpec) -> None:
 
 
 def _unless_off(domain: libvirt.virDomain, action: Callable[[], object]) -> None:
-    """Do it if the domain is active; that it went off by itself at the same moment is no error."""
+    """Do it if the domain is active; that it goes off by itself at the same moment is no error."""
     if not domain.isActive():
         return
     try:
         action()
     except libvirt.libvirtError:
-        if domain.isActive():
+        # A guest that has powered off stays active until its QEMU has ended: libvirt calls that shut down.
+        if domain.isActive() and domain.state()[0] != libvirt.VIR_DOMAIN_SHUTDOWN:
             raise
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from agent.core.specs import DomainState
 from agent.drivers.hypervisor import errors
+from agent.drivers.hypervisor.libvirt_driver import _unless_off
 from agent.drivers.hypervisor.states import domain_state
 
 
@@ -58,3 +59,25 @@ def test_unreachable_says_what_to_do() -> None:
     )
     assert str(error).startswith("cannot reach libvirt at qemu:///system: No such file; start it with")
     assert error.transient
+
+
+class Dying:
+    """An active domain in some state."""
+
+    def __init__(self, state: int) -> None:
+        self._state = state
+
+    def isActive(self) -> int:
+        return 1
+
+    def state(self) -> list[int]:
+        return [self._state, 0]
+
+
+def test_a_guest_that_is_just_powering_off_need_not_be_told() -> None:
+    def shut_down() -> None:
+        raise libvirt.libvirtError("domain is not running")
+
+    _unless_off(Dying(libvirt.VIR_DOMAIN_SHUTDOWN), shut_down)  # type: ignore[arg-type]
+    with pytest.raises(libvirt.libvirtError):
+        _unless_off(Dying(libvirt.VIR_DOMAIN_RUNNING), shut_down)  # type: ignore[arg-type]
