@@ -21,6 +21,8 @@ PREFIXES = {
     "eni": "eni-",
     "vrouter": "vrt-",
     "routetable": "vtb-",
+    "routeentry": "rte-",
+    "portforward": "fwd-",
     "keypair": "ssh-",
 }
 

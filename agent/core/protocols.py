@@ -225,8 +225,8 @@ class Seeds(Protocol):
 
 class Network(Protocol):
     def ensure_vpc(self, spec: VpcSpec) -> None:
-        """The router: namespace, addresses, uplink, closed filter, DHCP responder. Repairs what is missing
-        and takes over what a former agent left, without interrupting it."""
+        """The router: namespace, addresses, routes, uplink with address translation, closed filter, DHCP responder.
+        Repairs what is missing and takes over what a former agent left, without interrupting it."""
 
     def remove_vpc(self, vpc_id: str) -> None: ...
 

@@ -146,6 +146,35 @@ class SeedSpec:
 
 
 @dataclass(frozen=True)
+class RouteSpec:
+    """A custom route of a VPC (SPEC N1): by the port `tap`, to the guest's address `via`; without, out by the host."""
+
+    cidr: str
+    tap: str = ""
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class PublicSpec:
+    """A public address of a guest (SPEC N3): stands for `private` in the VPC, 1:1. Both are the same where the
+    guest itself has the public one (SPEC N4)."""
+
+    address: str
+    private: str
+
+
+@dataclass(frozen=True)
+class ForwardSpec:
+    """A port of the host (`host_address` empty: of all its own addresses) that leads to a port of a guest."""
+
+    protocol: str  # tcp | udp
+    host_address: str
+    host_port: int
+    private: str
+    port: int
+
+
+@dataclass(frozen=True)
 class VpcSpec:
     """One VPC's router. `link` is a small number unique on the host, for names and uplink addresses."""
 
@@ -153,11 +182,19 @@ class VpcSpec:
     link: int
     cidr: str
     gateways: tuple[str, ...]  # one router address per VSwitch
+    nat: tuple[str, ...] = ()  # blocks whose guests go out with the host's address (SPEC N5)
+    routes: tuple[RouteSpec, ...] = ()
+    publics: tuple[PublicSpec, ...] = ()
+    forwards: tuple[ForwardSpec, ...] = ()
 
 
 @dataclass(frozen=True)
 class PortSpec:
-    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer."""
+    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer.
+
+    The limits are in kbit/s of 1,000 bit, 0 for none, and concern only what comes from and goes to the outside of the
+    VPC (SPEC N6).
+    """
 
     vpc_id: str
     instance_id: str
@@ -169,6 +206,10 @@ class PortSpec:
     host_name: str
     mtu: int = 1500
     dns: tuple[str, ...] = ()
+    secondary_ips: tuple[str, ...] = ()
+    nic_type: str = "intranet"  # | internet: the second one of an instance in the classic network
+    inbound_kbit: int = 0
+    outbound_kbit: int = 0
 
 
 class Direction(enum.Enum):
@@ -192,6 +233,7 @@ class RuleSpec:
     ports: tuple[int, int] | None = None  # inclusive; None: every port
     cidr: str | None = None
     peer_group: str | None = None
+    nic_type: str = "intranet"  # | internet: to which of a member's ports it applies
 
 
 @dataclass(frozen=True)
@@ -202,6 +244,8 @@ class MemberSpec:
     mac: str
     ips: tuple[str, ...]
     groups: tuple[str, ...]  # 1-5 security group ids
+    nic_type: str = "intranet"
+    forwards: tuple[str, ...] = ()  # networks that it is the next hop to: it may send with their addresses, too
 
 
 @dataclass(frozen=True)

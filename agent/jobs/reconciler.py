@@ -27,6 +27,7 @@ from agent.jobs.layers import collect, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
+from agent.jobs.translate_network import port_spec
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
 
@@ -169,7 +170,7 @@ class Reconciler:
         with self._store.read() as session:
             found = session.scalars(select(NetworkInterface).where(NetworkInterface.vpc_id == vpc_id))
             ports = [
-                translate.port_spec(self._config, session.get_one(Instance, i.instance_id), i)
+                port_spec(session.get_one(Instance, i.instance_id), i)
                 for i in found
                 if i.instance_id and taps.get(i.tap) == vpc_id
             ]

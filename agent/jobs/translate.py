@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +13,11 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core import disk_categories
-from agent.core.addresses import gateway
 from agent.core.ids import body
-from agent.core.specs import DiskSpec, DomainSpec, NicSpec, PortSpec, SeedSpec, VpcSpec, WindowsSeed
+from agent.core.specs import DiskSpec, DomainSpec, NicSpec, SeedSpec, WindowsSeed
 from agent.drivers.guest.boothook import operation_id
 from agent.jobs.model import Drivers
-from agent.store.schema import Disk, Instance, KeyPair, NetworkInterface, Vpc
+from agent.store.schema import Disk, Instance, KeyPair
 
 
 def domain_name(config: Config, instance_id: str) -> str:
@@ -107,25 +105,3 @@ def windows_seed(spec: SeedSpec, instance: Instance, unseal: Callable[[bytes], s
     seed_id = windows_seed_id(instance)
     ran = instance.windows_seed_id not in (None, seed_id)
     return replace(spec, windows=WindowsSeed(seed_id, password), user_data=b"" if ran else spec.user_data)
-
-
-def vpc_spec(vpc: Vpc) -> VpcSpec:
-    return VpcSpec(
-        vpc_id=vpc.id,
-        link=vpc.link,
-        cidr=vpc.cidr,
-        gateways=tuple(gateway(vswitch.cidr) for vswitch in vpc.vswitches),
-    )
-
-
-def port_spec(config: Config, instance: Instance, interface: NetworkInterface) -> PortSpec:
-    return PortSpec(
-        vpc_id=interface.vpc_id,
-        instance_id=instance.id,
-        tap=interface.tap,
-        mac=interface.mac,
-        ip=interface.ip,
-        prefix_length=ipaddress.IPv4Network(interface.vswitch.cidr).prefixlen,
-        gateway=gateway(interface.vswitch.cidr),
-        host_name=instance.host_name,
-    )

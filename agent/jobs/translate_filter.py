@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
-from agent.store.schema import NetworkInterface, SecurityGroup, SecurityGroupRule
+from agent.store.schema import NetworkInterface, RouteEntry, SecurityGroup, SecurityGroupRule
 
 
 def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
@@ -23,8 +23,13 @@ def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
         select(NetworkInterface)
         .where(NetworkInterface.vpc_id == vpc_id)
         .order_by(NetworkInterface.id)
-        .options(selectinload(NetworkInterface.memberships))
+        .options(selectinload(NetworkInterface.memberships), selectinload(NetworkInterface.secondary))
     )
+    hops: dict[str | None, list[str]] = {}
+    for interface_id, cidr in session.execute(
+        select(RouteEntry.interface_id, RouteEntry.cidr).where(RouteEntry.vpc_id == vpc_id).order_by(RouteEntry.cidr)
+    ):
+        hops.setdefault(interface_id, []).append(cidr)
     return FilterSpec(
         vpc_id=vpc_id,
         rules={group.id: tuple(rule_spec(rule) for rule in group.rules) for group in groups},
@@ -32,8 +37,10 @@ def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
             MemberSpec(
                 tap=interface.tap,
                 mac=interface.mac,
-                ips=(interface.ip,),
+                ips=(interface.ip, *(address.ip for address in interface.secondary)),
                 groups=tuple(membership.group_id for membership in interface.memberships),
+                nic_type=interface.nic_type,
+                forwards=tuple(hops.get(interface.id, ())),
             )
             for interface in interfaces
         ),
@@ -52,4 +59,5 @@ def rule_spec(rule: SecurityGroupRule) -> RuleSpec:
         ports=None if first == -1 else (first, last),
         cidr=str(ipaddress.IPv4Network(rule.peer_cidr)) if rule.peer_cidr is not None else None,
         peer_group=rule.peer_group_id,
+        nic_type=rule.nic_type,
     )

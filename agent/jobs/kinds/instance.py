@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from agent.core import states
@@ -22,8 +22,20 @@ from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
+from agent.jobs.translate_network import EIP, port_spec
 from agent.store.queries import forget_tags
-from agent.store.schema import Disk, GroupMembership, Instance, Job, Layer, NetworkInterface
+from agent.store.schema import (
+    Disk,
+    GroupMembership,
+    Instance,
+    Job,
+    Layer,
+    NetworkInterface,
+    PortForward,
+    PublicAddress,
+    RouteEntry,
+    SecondaryAddress,
+)
 
 POLL_SECONDS = 1.0
 SEED, EDIT = "seed", "edit"  # how instances of an image are set up; else: not at all
@@ -37,7 +49,7 @@ def _is_off(info: DomainInfo | None) -> bool:
 def _ports(context: Context) -> list[PortSpec]:
     with context.store.read() as session:
         instance = session.get_one(Instance, context.resource_id)
-        return [translate.port_spec(context.config, instance, i) for i in instance.interfaces]
+        return [port_spec(instance, i) for i in instance.interfaces]
 
 
 def _name(context: Context) -> str:
@@ -264,7 +276,11 @@ def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_di
     for vpc_id in {interface.vpc_id for interface in instance.interfaces}:
         journal.enqueue_sync(session, vpc_id, now)
     interfaces = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance_id)
-    session.execute(delete(GroupMembership).where(GroupMembership.interface_id.in_(interfaces)))
+    for of_interface in (GroupMembership, SecondaryAddress, PortForward, RouteEntry):
+        session.execute(delete(of_interface).where(of_interface.interface_id.in_(interfaces)))
+    public = PublicAddress.interface_id.in_(interfaces)
+    session.execute(delete(PublicAddress).where(public, PublicAddress.kind != EIP))
+    session.execute(update(PublicAddress).where(public).values(interface_id=None, private_ip=None))  # kept (SPEC I4)
     session.execute(delete(NetworkInterface).where(NetworkInterface.instance_id == instance_id))
     forget_tags(session, "instance", [instance_id])
     journal.give_up_waiting(session, instance_id, "the instance is gone", now)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.jobs import translate
 from agent.jobs.model import Context, Kind, Step, register
 from agent.jobs.translate_filter import filter_spec
+from agent.jobs.translate_network import vpc_spec
 from agent.store.schema import Vpc
 
 
@@ -13,7 +13,7 @@ def sync_router(context: Context, vpc_id: str) -> None:
     with context.locks[vpc_id]:
         with context.store.read() as session:
             vpc = session.get(Vpc, vpc_id)
-            spec = translate.vpc_spec(vpc) if vpc else None
+            spec = vpc_spec(session, vpc) if vpc else None
         if spec:
             context.drivers.network.ensure_vpc(spec)
 
