@@ -16,9 +16,10 @@ from agent.api.edge.params import Params, RegionParams
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_seconds
 from agent.core.errors import InvalidParameter
+from agent.services import security_group_check as check
 from agent.services import security_group_rule as service
 from agent.services.security_group import get_security_group
-from agent.services.security_group_rule import EGRESS, INGRESS, RuleInput
+from agent.services.security_group_check import EGRESS, INGRESS, RuleInput
 from agent.store.schema import SecurityGroup, SecurityGroupRule
 
 
@@ -73,7 +74,7 @@ def _rule(call: Call, given: Permission, direction: str, prefix: str = "") -> Ru
     refuse(
         call.action,
         **{
-            f"{prefix}SourcePortRange": given.source_port_range.replace(service.ALL_PORTS, ""),
+            f"{prefix}SourcePortRange": given.source_port_range.replace(check.ALL_PORTS, ""),
             f"{prefix}SourcePrefixListId": given.source_prefix_list_id,
             f"{prefix}DestPrefixListId": given.dest_prefix_list_id,
             f"{prefix}PortRangeListId": given.port_range_list_id,

@@ -1,8 +1,8 @@
-"""Security groups (SPEC F1, F4) of VPCs. Their rules are in security_group_rule.py."""
+"""Security groups (SPEC F1, F4) of VPCs and of the classic network. Their rules are in security_group_rule.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -17,7 +17,21 @@ from agent.services.matching import like
 from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc
 
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
+INTRANET, INTERNET = "intranet", "internet"
+VPC_TYPE, CLASSIC = "vpc", "classic"
 _POLICIES = {"accept": True, "drop": False}
+
+# What the system's own group lets through: direction, NIC type, protocol, ports (SPEC F4).
+_LOGIN = (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389"))
+_DEFAULT_IN_VPC = (*(("ingress", INTRANET, *one) for one in _LOGIN), ("egress", INTRANET, "ALL", "-1/-1"))
+_DEFAULT_IN_CLASSIC = (
+    *(("ingress", INTERNET, *one) for one in _LOGIN),
+    ("egress", INTERNET, "ALL", "-1/-1"),
+    ("egress", INTRANET, "ALL", "-1/-1"),
+)
+
+
+_CLASSIC_VPCS = select(Vpc.id).where(Vpc.is_classic)
 
 
 class GroupNotInVpc(ApiError):
@@ -50,39 +64,47 @@ def create_security_group(
 
 
 def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
-    """The system's own group of a VPC, made when it is first needed (SPEC F4)."""
-    found = caller.session.scalar(
-        select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.is_default).limit(1)
-    )
+    """The system's own group of the caller in a VPC or the classic network, made when it is first needed (SPEC F4)."""
+    own = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.account_id == caller.account_id)
+    found = caller.session.scalar(own.where(SecurityGroup.is_default).limit(1))
     if found is not None:
         return found
     group = create_security_group(caller, vpc, name="default", description="System created security group.")
     group.is_default = True
-    anywhere = "0.0.0.0/0"
-    for direction, protocol, port_range, peer in (
-        ("ingress", "ICMP", "-1/-1", anywhere),
-        ("ingress", "TCP", "22/22", anywhere),
-        ("ingress", "TCP", "3389/3389", anywhere),
-        ("ingress", "ALL", "-1/-1", vpc.cidr),
-        ("egress", "ALL", "-1/-1", anywhere),
-    ):
-        group.rules.append(
-            SecurityGroupRule(
-                id=new_id("securitygrouprule"),
-                direction=direction,
-                policy="Accept",
-                protocol=protocol,
-                port_range=port_range,
-                peer_cidr=peer,
-                peer_group_id=None,
-                nic_type="intranet",
-                priority=SYSTEM_PRIORITY,
-                description="System created rule.",
-                created_at=group.created_at,
-            )
-        )
+    for direction, nic_type, protocol, port_range in _DEFAULT_IN_CLASSIC if vpc.is_classic else _DEFAULT_IN_VPC:
+        group.rules.append(_system_rule(group, direction, nic_type, protocol, port_range, "0.0.0.0/0"))
+    if not vpc.is_classic:
+        group.rules.append(_system_rule(group, "ingress", INTRANET, "ALL", "-1/-1", vpc.cidr))
     caller.session.flush()
     return group
+
+
+def _system_rule(
+    group: SecurityGroup, direction: str, nic_type: str, protocol: str, port_range: str, peer: str
+) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        id=new_id("securitygrouprule"),
+        direction=direction,
+        policy="Accept",
+        protocol=protocol,
+        port_range=port_range,
+        peer_cidr=peer,
+        peer_group_id=None,
+        nic_type=nic_type,
+        priority=SYSTEM_PRIORITY,
+        description="System created rule.",
+        created_at=group.created_at,
+    )
+
+
+def is_classic(session: Session, group: SecurityGroup) -> bool:
+    """Whether it is of the classic network, which is shown to nobody as a VPC (SPEC N4)."""
+    return session.get_one(Vpc, group.vpc_id).is_classic
+
+
+def where(session: Session, group: SecurityGroup) -> str:
+    """Its network, for messages."""
+    return "the classic network" if is_classic(session, group) else f'the VPC "{group.vpc_id}"'
 
 
 def get_security_group(
@@ -99,16 +121,20 @@ def find_security_groups(
     *,
     ids: Sequence[str] = (),
     vpc_id: str | None = None,
+    network_type: str | None = None,
     name: str | None = None,
     fuzzy: bool = False,
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[SecurityGroup]:
-    """The caller's groups, newest first; `fuzzy`: the name is only a part of it."""
+    """The caller's groups, newest first; `network_type`: `vpc` or `classic`; `fuzzy`: the name is only a part of it."""
     found = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
     if ids:
         found = found.where(SecurityGroup.id.in_(ids))
     if vpc_id:
-        found = found.where(SecurityGroup.vpc_id == vpc_id)
+        found = found.where(SecurityGroup.vpc_id == vpc_id, SecurityGroup.vpc_id.not_in(_CLASSIC_VPCS))
+    if network_type:
+        in_classic = SecurityGroup.vpc_id.in_(_CLASSIC_VPCS)
+        found = found.where(in_classic if network_type == CLASSIC else ~in_classic)
     if name:
         found = found.where(like(SecurityGroup.name, f"*{name}*" if fuzzy else name))
     found = tag.filter_by_tags(found, "securitygroup", SecurityGroup.id, tags)
@@ -176,7 +202,9 @@ def references(session: Session, group_ids: Sequence[str]) -> dict[str, list[Sec
 
 def member_counts(session: Session, group_ids: Iterable[str]) -> dict[str, int]:
     """How many instances are in each group; groups without any are left out."""
-    counted = select(GroupMembership.group_id, func.count()).where(GroupMembership.group_id.in_(list(group_ids)))
+    # Both interfaces of an instance in the classic network are members: that of the intranet counts.
+    members = select(GroupMembership.group_id, func.count()).join(GroupMembership.interface)
+    counted = members.where(NetworkInterface.nic_type == INTRANET, GroupMembership.group_id.in_(list(group_ids)))
     return dict(session.execute(counted.group_by(GroupMembership.group_id)).all())
 
 
@@ -191,8 +219,13 @@ def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[i
     return {group_id: (total, groups) for group_id, total, groups in session.execute(counted)}
 
 
-def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1) -> list[SecurityGroup]:
-    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full."""
+def check_groups(
+    caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1, already: Collection[str] = ()
+) -> list[SecurityGroup]:
+    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full.
+
+    `already`: of which they are members by now.
+    """
     unique = list(dict.fromkeys(group_ids))
     if not unique:
         raise MissingParameter("SecurityGroupId")
@@ -201,12 +234,19 @@ def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, insta
     counts = member_counts(caller.session, unique)
     for group in groups:
         if group.vpc_id != vpc_id:
-            raise GroupNotInVpc(
-                f'The security group "{group.id}" is in the VPC "{group.vpc_id}", the instance in "{vpc_id}": '
-                "they must be in the same."
-            )
-        quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
+            raise _not_together(caller.session, group, vpc_id)
+        if group.id not in already:
+            quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
     return groups
+
+
+def _not_together(session: Session, group: SecurityGroup, vpc_id: str) -> GroupNotInVpc:
+    vpc = session.get(Vpc, vpc_id)
+    there = "the classic network" if vpc is not None and vpc.is_classic else f'the VPC "{vpc_id}"'
+    return GroupNotInVpc(
+        f'The security group "{group.id}" is in {where(session, group)}, the instance in {there}: '
+        "they must be in the same."
+    )
 
 
 def sync(caller: Caller, group: SecurityGroup) -> Job:
