@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from agent.core import validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, MissingParameter, NotFound
-from agent.core.ids import new_id
+from agent.core.ids import CLASSIC_VPC, new_id
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc
 
+ANYWHERE = "0.0.0.0/0"
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
 _POLICIES = {"accept": True, "drop": False}
 
@@ -50,22 +51,14 @@ def create_security_group(
 
 
 def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
-    """The system's own group of a VPC, made when it is first needed (SPEC F4)."""
-    found = caller.session.scalar(
-        select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.is_default).limit(1)
-    )
+    """The system's own group of the caller's account in a VPC, made when it is first needed (SPEC F4)."""
+    mine = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.account_id == caller.account_id)
+    found = caller.session.scalar(mine.where(SecurityGroup.is_default).limit(1))
     if found is not None:
         return found
     group = create_security_group(caller, vpc, name="default", description="System created security group.")
     group.is_default = True
-    anywhere = "0.0.0.0/0"
-    for direction, protocol, port_range, peer in (
-        ("ingress", "ICMP", "-1/-1", anywhere),
-        ("ingress", "TCP", "22/22", anywhere),
-        ("ingress", "TCP", "3389/3389", anywhere),
-        ("ingress", "ALL", "-1/-1", vpc.cidr),
-        ("egress", "ALL", "-1/-1", anywhere),
-    ):
+    for nic_type, direction, protocol, port_range, peer in _system_rules(vpc):
         group.rules.append(
             SecurityGroupRule(
                 id=new_id("securitygrouprule"),
@@ -75,7 +68,7 @@ def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
                 port_range=port_range,
                 peer_cidr=peer,
                 peer_group_id=None,
-                nic_type="intranet",
+                nic_type=nic_type,
                 priority=SYSTEM_PRIORITY,
                 description="System created rule.",
                 created_at=group.created_at,
@@ -83,6 +76,18 @@ def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
         )
     caller.session.flush()
     return group
+
+
+def _system_rules(vpc: Vpc) -> Iterator[tuple[str, str, str, str, str]]:
+    """(NIC type, direction, protocol, port range, peer) of each. A VPC's group lets in what the VPC sends; in the
+    classic network, which others share, nothing comes in on the intranet but from members."""
+    reached = "internet" if vpc.is_classic else "intranet"
+    for protocol, port_range in (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389")):
+        yield reached, "ingress", protocol, port_range, ANYWHERE
+    if not vpc.is_classic:
+        yield "intranet", "ingress", "ALL", "-1/-1", vpc.cidr
+    for nic_type in sorted({"intranet", reached}):
+        yield nic_type, "egress", "ALL", "-1/-1", ANYWHERE
 
 
 def get_security_group(
@@ -202,11 +207,15 @@ def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, insta
     for group in groups:
         if group.vpc_id != vpc_id:
             raise GroupNotInVpc(
-                f'The security group "{group.id}" is in the VPC "{group.vpc_id}", the instance in "{vpc_id}": '
+                f'The security group "{group.id}" is in {_place(group.vpc_id)}, the instance in {_place(vpc_id)}: '
                 "they must be in the same."
             )
         quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
     return groups
+
+
+def _place(vpc_id: str) -> str:
+    return "the classic network" if vpc_id == CLASSIC_VPC else f'the VPC "{vpc_id}"'
 
 
 def sync(caller: Caller, group: SecurityGroup) -> Job:
