@@ -54,7 +54,18 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space, stores
+from agent.services import (
+    account,
+    auto_snapshot_policy,
+    classic,
+    default_network,
+    disk,
+    metadata,
+    policy,
+    quota,
+    space,
+    stores,
+)
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -82,6 +93,7 @@ class Agent:
             directory.chmod(mode)
         quota.check_names(config)
         auto_snapshot_policy.check_time_zone(config)
+        classic.check_cidr(config)
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)

@@ -10,6 +10,9 @@ import ipaddress
 from collections.abc import Iterator
 
 METADATA_ADDRESS = "100.100.100.200"  # of every VPC's router, as the provider has it (SPEC I11)
+# Of the cards by which instances of the classic network reach the outside (SPEC N4): their public addresses need not
+# be of one network, so it is in none of them.
+INTERNET_GATEWAY = "100.100.100.253"
 
 
 def gateway(cidr: str) -> str:

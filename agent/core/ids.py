@@ -26,6 +26,9 @@ PREFIXES = {
     "keypair": "ssh-",
 }
 
+# The classic network (SPEC N4) is a VPC and a VSwitch that no caller sees.
+CLASSIC_VPC, CLASSIC_VSWITCH = "vpc-classic", "vsw-classic"
+
 _ALPHABET = string.ascii_lowercase + string.digits
 _BODY = re.compile(r"[a-z0-9]{20}\Z")
 

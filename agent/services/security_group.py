@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from agent.core import validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, MissingParameter, NotFound
-from agent.core.ids import new_id
+from agent.core.ids import CLASSIC_VPC, new_id
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc
 
+ANYWHERE = "0.0.0.0/0"
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
 INTRANET, INTERNET = "intranet", "internet"
-VPC_TYPE, CLASSIC = "vpc", "classic"
 _POLICIES = {"accept": True, "drop": False}
-
-# What the system's own group lets through: direction, NIC type, protocol, ports (SPEC F4).
-_LOGIN = (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389"))
-_DEFAULT_IN_VPC = (*(("ingress", INTRANET, *one) for one in _LOGIN), ("egress", INTRANET, "ALL", "-1/-1"))
-_DEFAULT_IN_CLASSIC = (
-    *(("ingress", INTERNET, *one) for one in _LOGIN),
-    ("egress", INTERNET, "ALL", "-1/-1"),
-    ("egress", INTRANET, "ALL", "-1/-1"),
-)
-
-
-_CLASSIC_VPCS = select(Vpc.id).where(Vpc.is_classic)
 
 
 class GroupNotInVpc(ApiError):
@@ -64,47 +52,43 @@ def create_security_group(
 
 
 def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
-    """The system's own group of the caller in a VPC or the classic network, made when it is first needed (SPEC F4)."""
-    own = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.account_id == caller.account_id)
-    found = caller.session.scalar(own.where(SecurityGroup.is_default).limit(1))
+    """The system's own group of the caller's account in a VPC, made when it is first needed (SPEC F4)."""
+    mine = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.account_id == caller.account_id)
+    found = caller.session.scalar(mine.where(SecurityGroup.is_default).limit(1))
     if found is not None:
         return found
     group = create_security_group(caller, vpc, name="default", description="System created security group.")
     group.is_default = True
-    for direction, nic_type, protocol, port_range in _DEFAULT_IN_CLASSIC if vpc.is_classic else _DEFAULT_IN_VPC:
-        group.rules.append(_system_rule(group, direction, nic_type, protocol, port_range, "0.0.0.0/0"))
-    if not vpc.is_classic:
-        group.rules.append(_system_rule(group, "ingress", INTRANET, "ALL", "-1/-1", vpc.cidr))
+    for nic_type, direction, protocol, port_range, peer in _system_rules(vpc):
+        group.rules.append(
+            SecurityGroupRule(
+                id=new_id("securitygrouprule"),
+                direction=direction,
+                policy="Accept",
+                protocol=protocol,
+                port_range=port_range,
+                peer_cidr=peer,
+                peer_group_id=None,
+                nic_type=nic_type,
+                priority=SYSTEM_PRIORITY,
+                description="System created rule.",
+                created_at=group.created_at,
+            )
+        )
     caller.session.flush()
     return group
 
 
-def _system_rule(
-    group: SecurityGroup, direction: str, nic_type: str, protocol: str, port_range: str, peer: str
-) -> SecurityGroupRule:
-    return SecurityGroupRule(
-        id=new_id("securitygrouprule"),
-        direction=direction,
-        policy="Accept",
-        protocol=protocol,
-        port_range=port_range,
-        peer_cidr=peer,
-        peer_group_id=None,
-        nic_type=nic_type,
-        priority=SYSTEM_PRIORITY,
-        description="System created rule.",
-        created_at=group.created_at,
-    )
-
-
-def is_classic(session: Session, group: SecurityGroup) -> bool:
-    """Whether it is of the classic network, which is shown to nobody as a VPC (SPEC N4)."""
-    return session.get_one(Vpc, group.vpc_id).is_classic
-
-
-def where(session: Session, group: SecurityGroup) -> str:
-    """Its network, for messages."""
-    return "the classic network" if is_classic(session, group) else f'the VPC "{group.vpc_id}"'
+def _system_rules(vpc: Vpc) -> Iterator[tuple[str, str, str, str, str]]:
+    """(NIC type, direction, protocol, port range, peer) of each. A VPC's group lets in what the VPC sends; in the
+    classic network, which others share, nothing comes in on the intranet but from members."""
+    reached = INTERNET if vpc.is_classic else INTRANET
+    for protocol, port_range in (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389")):
+        yield reached, "ingress", protocol, port_range, ANYWHERE
+    if not vpc.is_classic:
+        yield INTRANET, "ingress", "ALL", "-1/-1", vpc.cidr
+    for nic_type in sorted({INTRANET, reached}):
+        yield nic_type, "egress", "ALL", "-1/-1", ANYWHERE
 
 
 def get_security_group(
@@ -121,20 +105,21 @@ def find_security_groups(
     *,
     ids: Sequence[str] = (),
     vpc_id: str | None = None,
-    network_type: str | None = None,
+    classic: bool | None = None,
     name: str | None = None,
     fuzzy: bool = False,
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[SecurityGroup]:
-    """The caller's groups, newest first; `network_type`: `vpc` or `classic`; `fuzzy`: the name is only a part of it."""
+    """The caller's groups, newest first; `classic`: of that network, or of VPCs; `fuzzy`: the name is only a part."""
     found = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
     if ids:
         found = found.where(SecurityGroup.id.in_(ids))
     if vpc_id:
-        found = found.where(SecurityGroup.vpc_id == vpc_id, SecurityGroup.vpc_id.not_in(_CLASSIC_VPCS))
-    if network_type:
-        in_classic = SecurityGroup.vpc_id.in_(_CLASSIC_VPCS)
-        found = found.where(in_classic if network_type == CLASSIC else ~in_classic)
+        found = found.where(SecurityGroup.vpc_id == vpc_id)
+    if classic is None and vpc_id:
+        classic = False  # the classic network has no VPC id to ask by
+    if classic is not None:
+        found = found.where((SecurityGroup.vpc_id == CLASSIC_VPC) == classic)
     if name:
         found = found.where(like(SecurityGroup.name, f"*{name}*" if fuzzy else name))
     found = tag.filter_by_tags(found, "securitygroup", SecurityGroup.id, tags)
@@ -224,7 +209,7 @@ def check_groups(
 ) -> list[SecurityGroup]:
     """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full.
 
-    `already`: of which they are members by now.
+    `already`: those of them that they are in by now.
     """
     unique = list(dict.fromkeys(group_ids))
     if not unique:
@@ -234,19 +219,18 @@ def check_groups(
     counts = member_counts(caller.session, unique)
     for group in groups:
         if group.vpc_id != vpc_id:
-            raise _not_together(caller.session, group, vpc_id)
+            raise GroupNotInVpc(
+                f'The security group "{group.id}" is in {place(group.vpc_id)}, the instance in {place(vpc_id)}: '
+                "they must be in the same."
+            )
         if group.id not in already:
             quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
     return groups
 
 
-def _not_together(session: Session, group: SecurityGroup, vpc_id: str) -> GroupNotInVpc:
-    vpc = session.get(Vpc, vpc_id)
-    there = "the classic network" if vpc is not None and vpc.is_classic else f'the VPC "{vpc_id}"'
-    return GroupNotInVpc(
-        f'The security group "{group.id}" is in {where(session, group)}, the instance in {there}: '
-        "they must be in the same."
-    )
+def place(vpc_id: str) -> str:
+    """A group's network, for messages."""
+    return "the classic network" if vpc_id == CLASSIC_VPC else f'the VPC "{vpc_id}"'
 
 
 def sync(caller: Caller, group: SecurityGroup) -> Job:

@@ -9,8 +9,9 @@ from sqlalchemy import or_, select
 
 from agent.core import validate
 from agent.core.errors import ApiError, Conflict, InvalidParameter, MissingParameter, NotFound
+from agent.core.ids import CLASSIC_VPC
 from agent.services.context import Caller
-from agent.services.security_group import INTERNET, INTRANET, is_classic, where
+from agent.services.security_group import INTERNET, INTRANET, place
 from agent.store.schema import Account, SecurityGroup, SecurityGroupRule
 
 INGRESS = "ingress"
@@ -101,7 +102,7 @@ def checked(
         raise InvalidParameter(
             f"{given.prefix}Policy", given.policy, "it must be accept or drop.", code="InvalidPolicy.Malformed"
         )
-    nic_type = _nic_type(given, classic=is_classic(caller.session, group))
+    nic_type = _nic_type(given, classic=group.vpc_id == CLASSIC_VPC)
     port_range = _port_range(given, protocol)
     cidr, peer_group = _peer(caller, group, direction, given, nic_type)
     if cidr and not revoking:
@@ -216,21 +217,14 @@ def _peer_group(caller: Caller, group: SecurityGroup, given: RuleInput, side: st
     name, owner = f"{given.prefix}{side}GroupId", _owner(caller, given)
     peer = caller.session.get(SecurityGroup, given.peer_group_id)
     own = owner == caller.account_id
-    if peer is None or peer.account_id != owner or not (own or _both_classic(caller, group, peer)):
+    if peer is None or peer.account_id != owner or not (own or group.vpc_id == peer.vpc_id == CLASSIC_VPC):
         told = owner or given.peer_group_owner_account
         whose = "" if own else f" of the account {told}"
         raise NotFound(f"Invalid{side}GroupId.NotFound", name, f"{given.peer_group_id}{whose}")
     if peer.vpc_id != group.vpc_id:
-        session = caller.session
-        why = (
-            f"it is in {where(session, peer)}, the security group in {where(session, group)}: they must be in the same."
-        )
+        why = f"it is in {place(peer.vpc_id)}, the security group in {place(group.vpc_id)}: they must be in the same."
         raise InvalidParameter(name, peer.id, why, code=f"Invalid{side}GroupId.Mismatch")
     return peer
-
-
-def _both_classic(caller: Caller, one: SecurityGroup, other: SecurityGroup) -> bool:
-    return is_classic(caller.session, one) and is_classic(caller.session, other)
 
 
 def _owner(caller: Caller, given: RuleInput) -> str:
@@ -244,7 +238,7 @@ def _owner(caller: Caller, given: RuleInput) -> str:
 
 
 def _check_single(caller: Caller, group: SecurityGroup, direction: str, given: RuleInput, nic_type: str) -> None:
-    if not only_single_addresses(direction, nic_type, classic=is_classic(caller.session, group)):
+    if not only_single_addresses(direction, nic_type, classic=group.vpc_id == CLASSIC_VPC):
         return
     if ipaddress.IPv4Network(given.peer_cidr or "").prefixlen != 32:
         why = "in the classic intranet it must be a single address (/32); or name a security group."

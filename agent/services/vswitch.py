@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from agent.core import addresses, ids, validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, NotFound
+from agent.core.ids import CLASSIC_VSWITCH
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
@@ -77,7 +78,7 @@ def create_vswitch(
 def get_vswitch(caller: Caller, vswitch_id: str, *, code: str = "InvalidVSwitchId.NotFound") -> VSwitch:
     """The caller's VSwitch; raises NotFound with `code`, which differs between actions."""
     vswitch = caller.session.get(VSwitch, vswitch_id)
-    if vswitch is None or vswitch.account_id != caller.account_id:
+    if vswitch is None or vswitch.account_id != caller.account_id or vswitch_id == CLASSIC_VSWITCH:
         raise NotFound(code, "VSwitchId", vswitch_id)
     return vswitch
 
@@ -94,7 +95,7 @@ def find_vswitches(
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[VSwitch]:
     """The caller's VSwitches, in order of creation."""
-    found = select(VSwitch).where(VSwitch.account_id == caller.account_id)
+    found = select(VSwitch).where(VSwitch.account_id == caller.account_id, VSwitch.id != CLASSIC_VSWITCH)
     if ids:
         found = found.where(VSwitch.id.in_(ids))
     if vpc_id:
