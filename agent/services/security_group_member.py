@@ -18,7 +18,7 @@ def join(caller: Caller, group_id: str, *, instance_id: str = "", interface_id: 
 
     Raises Conflict when it is in there by now, QuotaExceeded, GroupNotInVpc.
     """
-    instance = _instance(caller, instance_id, interface_id)
+    instance = named(caller, instance_id, interface_id)
     group = groups.get_security_group(caller, group_id)
     present = of_instance(instance)
     if group.id in present:
@@ -32,7 +32,7 @@ def join(caller: Caller, group_id: str, *, instance_id: str = "", interface_id: 
 
 def leave(caller: Caller, group_id: str, *, instance_id: str = "", interface_id: str = "") -> Job:
     """Take an instance out of a group. Raises Conflict when it is not in there, or in no other."""
-    instance = _instance(caller, instance_id, interface_id)
+    instance = named(caller, instance_id, interface_id)
     group = groups.get_security_group(caller, group_id)
     present = of_instance(instance)
     if group.id not in present:
@@ -71,7 +71,8 @@ def _set(caller: Caller, instance: Instance, group_ids: Sequence[str]) -> Job:
     return journal.enqueue_sync(caller.session, vpc_id, caller.services.clock.now(), caller.request_id)
 
 
-def _instance(caller: Caller, instance_id: str, interface_id: str) -> Instance:
+def named(caller: Caller, instance_id: str, interface_id: str) -> Instance:
+    """The caller's instance of this id, or with this interface; raises MissingParameter, NotFound."""
     if not interface_id:
         if not instance_id:
             raise MissingParameter("InstanceId")
