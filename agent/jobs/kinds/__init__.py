@@ -18,6 +18,7 @@ from agent.jobs.kinds import (
     instance_password,
     instance_resume,
     network,
+    security_group_clone,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -41,6 +42,7 @@ __all__ = [
     "instance_password",
     "instance_resume",
     "network",
+    "security_group_clone",
     "system_disk",
     "take",
 ]
