@@ -121,6 +121,7 @@ def _ids(p: DescribeSecurityGroupsParams) -> list[str]:
     params=DescribeSecurityGroupsParams,
     resource=_named,
     access="read",
+    dry_run=True,
     ignored=_IGNORED,
 )
 def describe_security_groups(call: Call, p: DescribeSecurityGroupsParams) -> dict[str, Any]:

@@ -179,7 +179,14 @@ def modify_security_group_egress_rule(call: Call, p: ModifyRuleParams) -> dict[s
     return _modify(call, p, EGRESS)
 
 
-@action("DescribeSecurityGroupAttribute", version=ECS, params=DescribeAttributeParams, resource=_GROUP, access="read")
+@action(
+    "DescribeSecurityGroupAttribute",
+    version=ECS,
+    params=DescribeAttributeParams,
+    resource=_GROUP,
+    access="read",
+    ignored=("Attribute",),
+)
 def describe_security_group_attribute(call: Call, p: DescribeAttributeParams) -> dict[str, Any]:
     """All rules at once unless NextToken or MaxResults asks for pages."""
     group = get_security_group(caller(call), p.security_group_id)
