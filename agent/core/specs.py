@@ -188,9 +188,13 @@ class VpcSpec:
     forwards: tuple[ForwardSpec, ...] = ()
 
 
+INTRANET, INTERNET = "intranet", "internet"  # NIC types
+
+
 @dataclass(frozen=True)
 class PortSpec:
-    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer.
+    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer. By an `internet` link goes
+    the guest's default route and nothing else.
 
     The limits are in kbit/s of 1,000 bit, 0 for none, and concern only what comes from and goes to the outside of the
     VPC (SPEC N6).
@@ -207,7 +211,8 @@ class PortSpec:
     mtu: int = 1500
     dns: tuple[str, ...] = ()
     secondary_ips: tuple[str, ...] = ()
-    nic_type: str = "intranet"  # | internet: the second one of an instance in the classic network
+    nic_type: str = INTRANET  # | INTERNET: the second one of an instance in the classic network
+    default_route: bool = True  # is told to the guest
     inbound_kbit: int = 0
     outbound_kbit: int = 0
 
