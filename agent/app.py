@@ -54,7 +54,18 @@ from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space, stores
+from agent.services import (
+    account,
+    auto_snapshot_policy,
+    default_network,
+    disk,
+    metadata,
+    policy,
+    public_address,
+    quota,
+    space,
+    stores,
+)
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -85,6 +96,7 @@ class Agent:
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        public_address.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

@@ -254,6 +254,12 @@ class Network(Protocol):
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
+    def host_addresses(self) -> list[str]:
+        """All IPv4 addresses of the host with the length of their networks: `192.168.1.4/24`."""
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        """Whether something on the host uses a port (`protocol`: tcp | udp) of one of its addresses; empty: of any."""
+
     def on_router(self, callback: Callable[[str, bool], None]) -> None:
         """Call back (from another thread) with a VPC's id and True whenever its router is ready, which may be
         again and again, and with False before it is removed. There is one callback."""
