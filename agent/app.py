@@ -62,6 +62,7 @@ from agent.services import (
     disk,
     metadata,
     policy,
+    public_address,
     quota,
     space,
     stores,
@@ -97,6 +98,7 @@ class Agent:
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        public_address.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

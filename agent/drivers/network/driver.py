@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import links, netns, responder, tap
+from agent.drivers.network import host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.uplink import Uplinks
@@ -159,6 +159,16 @@ class NetworkDriver:
             self._know(port)
         with explained(f"answer DHCP in {vpc_id}"):
             self._listen_for_dhcp(vpc_id, self._router(vpc_id))
+
+    # --------------------------------------------------------------------------------- the host
+
+    def host_addresses(self) -> list[str]:
+        with explained("read the addresses of the host"):
+            return self._host.run(lambda: host_facts.addresses(self._host.ip))
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        with explained(f"look at the host's port {port}"):
+            return self._host.run(lambda: host_facts.port_taken(protocol, address, port))
 
     # --------------------------------------------------------------------------------- traffic of the router
 

@@ -18,6 +18,7 @@ from agent.jobs.kinds import (
     instance_password,
     instance_resume,
     network,
+    public_address,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -41,6 +42,7 @@ __all__ = [
     "instance_password",
     "instance_resume",
     "network",
+    "public_address",
     "system_disk",
     "take",
 ]
