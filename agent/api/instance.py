@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.api import instance_view as view
 from agent.api.caller import caller
+from agent.api.common import effective_when_answered
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.registry import ECS, HOST, action
@@ -109,9 +110,14 @@ def describe_instance_attribute(call: Call, p: InstanceParams) -> dict[str, Any]
     return view.attribute(call, service.get(caller(call), p.instance_id))
 
 
-@action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource="instance/{instance_id}", access="write")
+def _changed(call: Call, p: ModifyParams) -> list[str]:
+    return [f"instance/{p.instance_id}", *(f"securitygroup/{group_id}" for group_id in p.security_group_ids)]
+
+
+@action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource=_changed, access="write")
 def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
-    instance_change.modify(caller(call), p.instance_id, changes_of(p))
+    if job := instance_change.modify(caller(call), p.instance_id, changes_of(p)):
+        effective_when_answered(call, job)
     return {}
 
 

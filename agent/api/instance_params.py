@@ -212,20 +212,16 @@ class ModifyParams(InstanceParams):
     password: str = ""
     host_name: str = ""
     user_data: str | None = None  # empty: no user data any more
-    # Later capabilities: refused, never misread.
     security_group_ids: list[str] = []
+    # A later capability: refused, never misread.
     remote_connection_options: RemoteConnectionParams = RemoteConnectionParams()
 
 
 def changes_of(params: ModifyParams) -> Changes:
     """The service's changes; raises UnsupportedParameter for what cannot be done here yet."""
     remote = params.remote_connection_options
-    for name, value in {
-        "SecurityGroupIds": params.security_group_ids,
-        "RemoteConnectionOptions": remote.password or remote.type,
-    }.items():
-        if value:
-            raise UnsupportedParameter(f"The parameter {name} is not supported by this version.")
+    if remote.password or remote.type:
+        raise UnsupportedParameter("The parameter RemoteConnectionOptions is not supported by this version.")
     return Changes(
         name=params.instance_name,
         description=params.description,
@@ -233,6 +229,7 @@ def changes_of(params: ModifyParams) -> Changes:
         password=params.password or None,
         user_data=None if params.user_data is None else _decoded(params.user_data),
         deletion_protection=params.deletion_protection,
+        security_group_ids=tuple(params.security_group_ids),
     )
 
 

@@ -1,8 +1,8 @@
-"""Security groups (SPEC F1, F4) of VPCs. Their rules are in security_group_rule.py."""
+"""Security groups (SPEC F1, F4) of VPCs and of the classic network. Their rules are in security_group_rule.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityG
 
 ANYWHERE = "0.0.0.0/0"
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
+INTRANET, INTERNET = "intranet", "internet"
 _POLICIES = {"accept": True, "drop": False}
 
 
@@ -81,12 +82,12 @@ def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
 def _system_rules(vpc: Vpc) -> Iterator[tuple[str, str, str, str, str]]:
     """(NIC type, direction, protocol, port range, peer) of each. A VPC's group lets in what the VPC sends; in the
     classic network, which others share, nothing comes in on the intranet but from members."""
-    reached = "internet" if vpc.is_classic else "intranet"
+    reached = INTERNET if vpc.is_classic else INTRANET
     for protocol, port_range in (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389")):
         yield reached, "ingress", protocol, port_range, ANYWHERE
     if not vpc.is_classic:
-        yield "intranet", "ingress", "ALL", "-1/-1", vpc.cidr
-    for nic_type in sorted({"intranet", reached}):
+        yield INTRANET, "ingress", "ALL", "-1/-1", vpc.cidr
+    for nic_type in sorted({INTRANET, reached}):
         yield nic_type, "egress", "ALL", "-1/-1", ANYWHERE
 
 
@@ -104,16 +105,21 @@ def find_security_groups(
     *,
     ids: Sequence[str] = (),
     vpc_id: str | None = None,
+    classic: bool | None = None,
     name: str | None = None,
     fuzzy: bool = False,
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[SecurityGroup]:
-    """The caller's groups, newest first; `fuzzy`: the name is only a part of it."""
+    """The caller's groups, newest first; `classic`: of that network, or of VPCs; `fuzzy`: the name is only a part."""
     found = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
     if ids:
         found = found.where(SecurityGroup.id.in_(ids))
     if vpc_id:
         found = found.where(SecurityGroup.vpc_id == vpc_id)
+    if classic is None and vpc_id:
+        classic = False  # the classic network has no VPC id to ask by
+    if classic is not None:
+        found = found.where((SecurityGroup.vpc_id == CLASSIC_VPC) == classic)
     if name:
         found = found.where(like(SecurityGroup.name, f"*{name}*" if fuzzy else name))
     found = tag.filter_by_tags(found, "securitygroup", SecurityGroup.id, tags)
@@ -181,7 +187,9 @@ def references(session: Session, group_ids: Sequence[str]) -> dict[str, list[Sec
 
 def member_counts(session: Session, group_ids: Iterable[str]) -> dict[str, int]:
     """How many instances are in each group; groups without any are left out."""
-    counted = select(GroupMembership.group_id, func.count()).where(GroupMembership.group_id.in_(list(group_ids)))
+    # Both interfaces of an instance in the classic network are members: that of the intranet counts.
+    members = select(GroupMembership.group_id, func.count()).join(GroupMembership.interface)
+    counted = members.where(NetworkInterface.nic_type == INTRANET, GroupMembership.group_id.in_(list(group_ids)))
     return dict(session.execute(counted.group_by(GroupMembership.group_id)).all())
 
 
@@ -196,8 +204,13 @@ def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[i
     return {group_id: (total, groups) for group_id, total, groups in session.execute(counted)}
 
 
-def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1) -> list[SecurityGroup]:
-    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full."""
+def check_groups(
+    caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1, already: Collection[str] = ()
+) -> list[SecurityGroup]:
+    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full.
+
+    `already`: those of them that they are in by now.
+    """
     unique = list(dict.fromkeys(group_ids))
     if not unique:
         raise MissingParameter("SecurityGroupId")
@@ -207,14 +220,16 @@ def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, insta
     for group in groups:
         if group.vpc_id != vpc_id:
             raise GroupNotInVpc(
-                f'The security group "{group.id}" is in {_place(group.vpc_id)}, the instance in {_place(vpc_id)}: '
+                f'The security group "{group.id}" is in {place(group.vpc_id)}, the instance in {place(vpc_id)}: '
                 "they must be in the same."
             )
-        quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
+        if group.id not in already:
+            quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
     return groups
 
 
-def _place(vpc_id: str) -> str:
+def place(vpc_id: str) -> str:
+    """A group's network, for messages."""
     return "the classic network" if vpc_id == CLASSIC_VPC else f'the VPC "{vpc_id}"'
 
 
