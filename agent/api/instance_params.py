@@ -14,7 +14,7 @@ from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
 from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
-from agent.services import disk_plan
+from agent.services import classic, disk_plan
 from agent.services import instance as service
 from agent.services.disk_plan import Wanted
 from agent.services.instance_change import Changes
@@ -73,6 +73,7 @@ class CreateParams(RegionParams):
     instance_type: str
     zone_id: str | None = None
     v_switch_id: str | None = None
+    instance_network_type: str = ""  # our own, here: `classic` where nothing else tells
     security_group_id: str | None = None
     private_ip_address: str | None = None
     instance_name: str = ""
@@ -119,6 +120,7 @@ def request_of(params: CreateParams) -> service.Request:
         instance_type=params.instance_type,
         zone_id=params.zone_id,
         vswitch_id=params.v_switch_id,
+        network_type=network_type(params.instance_network_type),
         security_group_ids=tuple(groups),
         private_ip=params.private_ip_address,
         name=params.instance_name,
@@ -136,6 +138,13 @@ def request_of(params: CreateParams) -> service.Request:
         metadata_options=Options(params.http_endpoint, params.http_tokens),
         amount=run.amount if run else 1,
     )
+
+
+def network_type(value: str) -> str:
+    """`vpc`, `classic` or empty; raises InvalidParameter."""
+    if value.lower() not in ("", classic.VPC, classic.CLASSIC):
+        raise InvalidParameter("InstanceNetworkType", value, "it must be vpc or classic.")
+    return value.lower()
 
 
 def _refuse_unsupported(params: CreateParams) -> None:
@@ -244,8 +253,10 @@ class DescribeParams(RegionParams, Paged):
     zone_id: str = ""
     vpc_id: str = ""
     v_switch_id: str = ""
+    instance_network_type: str = ""
     security_group_id: str = ""
     private_ip_addresses: JsonList | None = None
+    inner_ip_addresses: JsonList | None = None
     tag: list[Tag] = []
 
 

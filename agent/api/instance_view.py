@@ -9,7 +9,8 @@ from agent.api.caller import caller
 from agent.api.common import ecs_tags
 from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
-from agent.services import console, tag
+from agent.core.ids import CLASSIC_VPC
+from agent.services import classic, console, tag
 from agent.services.metadata_options import HOP_LIMIT
 from agent.store.schema import Instance
 
@@ -19,6 +20,8 @@ FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay
 def common(call: Call, instance: Instance) -> dict[str, Any]:
     """What DescribeInstances and DescribeInstanceAttribute have in common."""
     interface = instance.interfaces[0] if instance.interfaces else None
+    in_classic = interface if interface and interface.vpc_id == CLASSIC_VPC else None
+    in_vpc = None if in_classic else interface
     groups = [m.group_id for m in interface.memberships] if interface else []
     return {
         "InstanceId": instance.id,
@@ -34,7 +37,7 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
         "Cpu": instance.vcpus,
         "Memory": instance.memory_mib,
         "SerialNumber": instance.uuid,
-        "InstanceNetworkType": "vpc",
+        "InstanceNetworkType": classic.CLASSIC if in_classic else classic.VPC,
         "InstanceChargeType": instance.charge_type,
         "InternetChargeType": "PayByTraffic",
         "InternetMaxBandwidthIn": 0,
@@ -46,14 +49,14 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
         "VlanId": "",
         "SecurityGroupIds": {"SecurityGroupId": groups},
         "PublicIpAddress": {"IpAddress": []},
-        "InnerIpAddress": {"IpAddress": []},
+        "InnerIpAddress": {"IpAddress": [in_classic.ip] if in_classic else []},
         "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": "", "Bandwidth": 0},
         "OperationLocks": {"LockReason": []},
         "VpcAttributes": {
-            "VpcId": interface.vpc_id if interface else "",
-            "VSwitchId": interface.vswitch_id if interface else "",
+            "VpcId": in_vpc.vpc_id if in_vpc else "",
+            "VSwitchId": in_vpc.vswitch_id if in_vpc else "",
             "NatIpAddress": "",
-            "PrivateIpAddress": {"IpAddress": [interface.ip] if interface else []},
+            "PrivateIpAddress": {"IpAddress": [in_vpc.ip] if in_vpc else []},
         },
     }
 
@@ -93,7 +96,7 @@ def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dic
         "MetadataOptions": _metadata_options(instance),
         "DedicatedHostAttribute": {"DedicatedHostId": "", "DedicatedHostName": "", "DedicatedHostClusterId": ""},
         "DedicatedInstanceAttribute": {"Affinity": "", "Tenancy": ""},
-        "NetworkInterfaces": {"NetworkInterface": [_interface(i) for i in instance.interfaces]},
+        "NetworkInterfaces": {"NetworkInterface": _interfaces(instance)},
         "Tags": ecs_tags(tags),
     }
 
@@ -112,6 +115,11 @@ def _metadata_options(instance: Instance) -> dict[str, Any]:
         "HttpTokens": "required" if instance.metadata_token_required else "optional",
         "HttpPutResponseHopLimit": HOP_LIMIT,
     }
+
+
+def _interfaces(instance: Instance) -> list[dict[str, Any]]:
+    """In the classic network there are none that could be named."""
+    return [_interface(one) for one in instance.interfaces if one.vpc_id != CLASSIC_VPC]
 
 
 def _interface(interface: Any) -> dict[str, Any]:

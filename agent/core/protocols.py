@@ -21,6 +21,7 @@ from agent.core.specs import (
     FilterSpec,
     GuestCounters,
     HostCapacity,
+    NicSpec,
     ObjectInfo,
     PortEvent,
     PortSpec,
@@ -104,6 +105,17 @@ class Hypervisor(Protocol):
 
     def limit_disk(self, name: str, disk: DiskSpec) -> None:
         """Let the I/O limits of `disk` hold from now on in an active domain."""
+
+    # -- network cards of a running guest, named by their MAC address
+
+    def attached_nics(self, name: str) -> builtins.set[str] | None:
+        """Those that an active domain has; None when it is off."""
+
+    def attach_nic(self, name: str, nic: NicSpec) -> None:
+        """Plug a card into an active domain; no-op when it is there."""
+
+    def request_detach_nic(self, name: str, mac: str) -> None:
+        """Ask the guest to let go of a card; whether it did, `attached_nics` tells. No-op when it is not there."""
 
     # --
 

@@ -129,7 +129,10 @@ class WindowsSeed:
 
 @dataclass(frozen=True)
 class SeedSpec:
-    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows."""
+    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows.
+
+    `internet_mac`: of the card that an instance of the classic network has, or may get while it runs (SPEC N4).
+    """
 
     instance_id: str
     host_name: str
@@ -140,6 +143,7 @@ class SeedSpec:
     region_id: str = ""
     zone_id: str = ""
     windows: WindowsSeed | None = None
+    internet_mac: str = ""
 
 
 # ---------------------------------------------------------------------------------- network

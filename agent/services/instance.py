@@ -22,6 +22,7 @@ from agent.core.instance_types import InstanceType
 from agent.jobs import journal
 from agent.services import (
     capacity,
+    classic,
     disk_plan,
     instance_disks,
     instance_type,
@@ -57,6 +58,7 @@ class Request:
     instance_type: str
     zone_id: str | None = None
     vswitch_id: str | None = None
+    network_type: str = ""  # `classic`, or what is asked for otherwise tells
     security_group_ids: tuple[str, ...] = ()
     private_ip: str | None = None
     name: str = ""
@@ -185,7 +187,7 @@ def check_user_data(user_data: bytes) -> None:
 
 
 def _network(caller: Caller, request: Request) -> VSwitch:
-    network = vswitch.get_vswitch(caller, request.vswitch_id) if request.vswitch_id else _default_vswitch(caller)
+    network = _chosen_network(caller, request)
     if request.zone_id and request.zone_id != network.zone_id:
         raise InvalidParameter(
             "ZoneId",
@@ -203,6 +205,18 @@ def _network(caller: Caller, request: Request) -> VSwitch:
             code="InvalidParameter.Conflict",
         )
     return network
+
+
+def _chosen_network(caller: Caller, request: Request) -> VSwitch:
+    """As in the public API, a security group of the classic network puts an instance there (SPEC N4)."""
+    if request.vswitch_id:
+        if request.network_type == classic.CLASSIC:
+            why = "an instance of the classic network has none."
+            raise InvalidParameter("VSwitchId", request.vswitch_id, why, code="InvalidParameter.Conflict")
+        return vswitch.get_vswitch(caller, request.vswitch_id)
+    if request.network_type == classic.CLASSIC or classic.has_group(caller, request.security_group_ids):
+        return classic.network(caller)
+    return _default_vswitch(caller)
 
 
 def _default_vswitch(caller: Caller) -> VSwitch:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.orm import selectinload
 
-from agent.services import tag
+from agent.core.ids import CLASSIC_VPC
+from agent.core.specs import INTRANET
+from agent.services import classic, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import GroupMembership, Instance, NetworkInterface
@@ -27,8 +29,10 @@ class Filters:
     zone_id: str = ""
     vpc_id: str = ""
     vswitch_id: str = ""
+    network_type: str = ""  # vpc | classic
     security_group_id: str = ""
-    private_ips: list[str] | None = None
+    private_ips: list[str] | None = None  # of VPCs
+    inner_ips: list[str] | None = None  # of the classic network's intranet
     tags: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -65,8 +69,14 @@ def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:
         query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vpc_id == filters.vpc_id)))
     if filters.vswitch_id:
         query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vswitch_id == filters.vswitch_id)))
-    if filters.private_ips is not None:
-        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.ip.in_(filters.private_ips))))
+    in_classic = NetworkInterface.vpc_id == CLASSIC_VPC
+    if filters.network_type:
+        wanted = in_classic if filters.network_type == classic.CLASSIC else ~in_classic
+        query = query.where(Instance.id.in_(interfaces.where(wanted)))
+    intranet = interfaces.where(NetworkInterface.nic_type == INTRANET)
+    for ips, place in ((filters.private_ips, ~in_classic), (filters.inner_ips, in_classic)):
+        if ips is not None:
+            query = query.where(Instance.id.in_(intranet.where(place, NetworkInterface.ip.in_(ips))))
     if filters.security_group_id:
         member = interfaces.join(GroupMembership).where(GroupMembership.group_id == filters.security_group_id)
         query = query.where(Instance.id.in_(member))

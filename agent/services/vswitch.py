@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from agent.core import addresses, ids, validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, NotFound
 from agent.core.ids import CLASSIC_VSWITCH
+from agent.core.specs import INTRANET
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
@@ -164,10 +165,12 @@ def new_interface(
     ip: str,
     *,
     instance_id: str | None = None,
+    nic_type: str = INTRANET,
+    mac: str = "",
 ) -> NetworkInterface:
     """A network interface with a MAC and a tap of its own, a member of `groups` in their order (SPEC N2, F7).
 
-    Whoever starts an instance on it makes the VPC's filter know it before.
+    `mac`: the one to have if nobody has it. Whoever starts an instance on it makes the VPC's filter know it before.
     """
     interface = NetworkInterface(
         id=ids.new_id("eni"),
@@ -175,9 +178,10 @@ def new_interface(
         vpc_id=vswitch.vpc_id,
         vswitch_id=vswitch.id,
         instance_id=instance_id,
-        mac=_unused_mac(caller.session),
+        mac=_unused_mac(caller.session, mac),
         ip=ip,
         tap=_unused_tap(caller.session, caller.services.config.prefix),
+        nic_type=nic_type,
         created_at=caller.services.clock.now(),
     )
     interface.memberships = [
@@ -218,11 +222,11 @@ def _checked_address(caller: Caller, vswitch: VSwitch, wanted: str) -> str:
     return address
 
 
-def _unused_mac(session: Session) -> str:
-    while True:
+def _unused_mac(session: Session, wanted: str) -> str:
+    mac = wanted or ids.new_mac()
+    while session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is not None:
         mac = ids.new_mac()
-        if session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is None:
-            return mac
+    return mac
 
 
 def _unused_tap(session: Session, prefix: str) -> str:
