@@ -12,7 +12,16 @@ from agent.jobs import journal
 from agent.services import instance as instances
 from agent.services import quota, vswitch
 from agent.services.context import Caller
-from agent.store.schema import GroupMembership, Instance, Job, NetworkInterface, PublicAddress, SecondaryAddress, Vpc
+from agent.store.schema import (
+    GroupMembership,
+    Instance,
+    Job,
+    NetworkInterface,
+    PublicAddress,
+    RouteEntry,
+    SecondaryAddress,
+    Vpc,
+)
 
 NOT_FOUND = "InvalidEniId.NotFound"
 _WRONG = "InvalidParameter"
@@ -123,6 +132,12 @@ def public_of(caller: Caller, interface_ids: Sequence[str]) -> dict[tuple[str, s
     bound = select(PublicAddress, NetworkInterface.ip).join(PublicAddress.interface)
     found = caller.session.execute(bound.where(NetworkInterface.id.in_(interface_ids)))
     return {(public.interface_id or "", public.private_ip or ip): public for public, ip in found}
+
+
+def next_hops(caller: Caller, interface_ids: Sequence[str]) -> set[str]:
+    """Those of the interfaces that a route entry leads to."""
+    found = select(RouteEntry.interface_id).where(RouteEntry.interface_id.in_(interface_ids))
+    return {interface_id for interface_id in caller.session.scalars(found) if interface_id}
 
 
 def _own(caller: Caller) -> Select[NetworkInterface]:
