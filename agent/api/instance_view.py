@@ -12,7 +12,7 @@ from agent.core.clock import iso_minutes
 from agent.core.ids import CLASSIC_VPC
 from agent.services import classic, console, tag
 from agent.services.metadata_options import HOP_LIMIT
-from agent.store.schema import Instance
+from agent.store.schema import Instance, NetworkInterface
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
 
@@ -122,12 +122,13 @@ def _interfaces(instance: Instance) -> list[dict[str, Any]]:
     return [_interface(one) for one in instance.interfaces if one.vpc_id != CLASSIC_VPC]
 
 
-def _interface(interface: Any) -> dict[str, Any]:
+def _interface(interface: NetworkInterface) -> dict[str, Any]:
+    further = [{"PrivateIpAddress": address.ip, "Primary": False} for address in interface.secondary]
     return {
         "NetworkInterfaceId": interface.id,
         "MacAddress": interface.mac,
         "PrimaryIpAddress": interface.ip,
         "Type": "Primary",
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}]},
+        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}, *further]},
         "Ipv6Sets": {"Ipv6Set": []},
     }

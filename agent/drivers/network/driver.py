@@ -54,6 +54,7 @@ class NetworkDriver:
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
             self._uplinks.ensure(spec, router.namespace)
+            router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
