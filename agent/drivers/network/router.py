@@ -8,7 +8,7 @@ import time
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import links, netns
+from agent.drivers.network import fence, links, netns
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
@@ -63,6 +63,8 @@ class Router:
         if not self._tables.chains(NFPROTO_INET, TABLE):
             self._tables.forget()
             self.apply(self._spec or FilterSpec(spec.vpc_id))
+        if self._spec is not None:
+            self._close_without_filter()
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
@@ -84,7 +86,13 @@ class Router:
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
         self._tables.apply(self._compiler.compile(spec))
+        if self._spec is None:
+            self._close_without_filter()
         self._spec = spec
+
+    def _close_without_filter(self) -> None:
+        self.namespace.sysctl(fence.SYSCTLS)
+        self.namespace.run(lambda: fence.ensure(self.namespace.ip))
 
     # --------------------------------------------------------------------------------- ports
 
