@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from agent.core.errors import ApiError, Conflict, InvalidParameter
 from agent.jobs import journal
-from agent.services import instance as instances
 from agent.services import classic, route, security_group, vswitch
+from agent.services import instance as instances
 from agent.services.context import Caller
 from agent.store.schema import GroupMembership, NetworkInterface, SecurityGroup, VSwitch
 
