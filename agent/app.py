@@ -61,6 +61,7 @@ from agent.services import (
     disk,
     metadata,
     policy,
+    port_forward,
     public_address,
     quota,
     space,
@@ -97,6 +98,7 @@ class Agent:
         stores.check(config)
         regions.check(config)
         public_address.check(config)
+        port_forward.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)
