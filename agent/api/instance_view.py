@@ -12,6 +12,7 @@ from agent.core.clock import iso_minutes
 from agent.core.ids import CLASSIC_VPC
 from agent.services import classic, console, tag
 from agent.services.metadata_options import HOP_LIMIT
+from agent.services.public_address import EIP, PUBLIC
 from agent.store.schema import Instance, NetworkInterface
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
@@ -39,24 +40,40 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
         "SerialNumber": instance.uuid,
         "InstanceNetworkType": classic.CLASSIC if in_classic else classic.VPC,
         "InstanceChargeType": instance.charge_type,
-        "InternetChargeType": "PayByTraffic",
-        "InternetMaxBandwidthIn": 0,
-        "InternetMaxBandwidthOut": 0,
+        "InternetChargeType": instance.internet_charge_type,
+        "InternetMaxBandwidthIn": instance.internet_in_mbps,
+        "InternetMaxBandwidthOut": instance.internet_out_mbps,
         "CreationTime": iso_minutes(instance.created_at),
         "ExpiredTime": FOREVER,
         "StoppedMode": "KeepCharging" if instance.status == "Stopped" else "Not-applicable",
         "CreditSpecification": "",
         "VlanId": "",
         "SecurityGroupIds": {"SecurityGroupId": groups},
-        "PublicIpAddress": {"IpAddress": []},
+        **_public(instance),
         "InnerIpAddress": {"IpAddress": [in_classic.ip] if in_classic else []},
-        "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": "", "Bandwidth": 0},
         "OperationLocks": {"LockReason": []},
         "VpcAttributes": {
             "VpcId": in_vpc.vpc_id if in_vpc else "",
             "VSwitchId": in_vpc.vswitch_id if in_vpc else "",
             "NatIpAddress": "",
             "PrivateIpAddress": {"IpAddress": [in_vpc.ip] if in_vpc else []},
+        },
+    }
+
+
+def _public(instance: Instance) -> dict[str, Any]:
+    """Its own public address, and the EIP that stands for its first private one."""
+    own = [one.ip for port in instance.interfaces for one in port.public if one.kind == PUBLIC]
+    bound = [one for port in instance.interfaces for one in port.public if one.kind == EIP]
+    eip = min(bound, key=lambda one: one.private_ip is not None, default=None)
+    return {
+        "PublicIpAddress": {"IpAddress": own},
+        "EipAddress": {
+            "AllocationId": eip.id if eip else "",
+            "IpAddress": eip.ip if eip else "",
+            "InternetChargeType": eip.charge_type if eip else "",
+            "Bandwidth": eip.bandwidth_mbps if eip else 0,
+            "IsSupportUnassociate": eip is not None,
         },
     }
 

@@ -214,6 +214,7 @@ class PortSpec:
     host_name: str
     mtu: int = 1500
     dns: tuple[str, ...] = ()
+    domain: str = ""
     secondary_ips: tuple[str, ...] = ()
     nic_type: str = INTRANET  # | INTERNET: the second one of an instance in the classic network
     default_route: bool = True  # is told to the guest

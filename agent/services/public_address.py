@@ -18,7 +18,7 @@ from agent.jobs import journal
 from agent.jobs.kinds.public_address import APPLY
 from agent.services import quota
 from agent.services.context import Caller
-from agent.store.schema import Job, NetworkInterface, PublicAddress
+from agent.store.schema import Instance, Job, NetworkInterface, PublicAddress
 
 EIP, PUBLIC = "eip", "public"  # kinds: kept without an instance; came with its instance and goes with it
 BY_TRAFFIC, BY_BANDWIDTH = "PayByTraffic", "PayByBandwidth"
@@ -153,11 +153,16 @@ def apply(caller: Caller, interface: NetworkInterface, resource_id: str, kind: s
         kind,
         resource_id,
         caller.services.clock.now(),
-        lock=interface.vpc_id,
+        lock=interface.id if kind == APPLY else None,  # not the instance's: that of a stop takes long
         account_id=caller.account_id,
         request_id=caller.request_id,
         data={"vpc_id": interface.vpc_id, "interface_id": interface.id},
     )
+
+
+def in_classic(instance: Instance) -> bool:
+    """Whether the instance is in the classic network, where public addresses are the guest's own (SPEC N4)."""
+    return instance.interfaces[0].vswitch.vpc.is_classic
 
 
 def check_bandwidth(caller: Caller, parameter: str, mbps: int, *, least: int, code: str = "") -> int:

@@ -149,6 +149,8 @@ def _configuration(port: PortSpec) -> list[tuple[int, bytes]]:
     if port.nic_type == INTRANET:
         options.append((28, network.broadcast_address.packed))
         options += [(6, b"".join(map(socket.inet_aton, port.dns[:8])))] if port.dns else []
+    if port.domain:
+        options.append((15, port.domain.encode()))
     if port.host_name:
         options.append((12, port.host_name.encode()[:64]))
     return options

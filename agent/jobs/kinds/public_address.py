@@ -1,5 +1,5 @@
-"""Jobs of public addresses: the VPC's router gets or loses one, and the port its limits. They are locked by the VPC and
-repeated until they succeed.
+"""Jobs of public addresses: the VPC's router gets or loses one, and the port its limits. They are repeated until they
+succeed, and read what is wanted when they do it: of several, the last is right whatever their order is.
 
 `eip.associate` and `eip.unassociate` are about an elastic address, whose state they are while they are not done;
 `instance.network` is about an instance: its own public address, and all bandwidth.
