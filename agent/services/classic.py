@@ -15,7 +15,7 @@ from agent.core.ids import CLASSIC_VPC, CLASSIC_VSWITCH, new_id
 from agent.jobs import journal
 from agent.services import account, vpc
 from agent.services.context import Caller
-from agent.store.schema import Instance, SecurityGroup, Vpc, VSwitch
+from agent.store.schema import SecurityGroup, Vpc, VSwitch
 
 CLASSIC, VPC = "classic", "vpc"  # network types, as callers write them
 
@@ -37,11 +37,6 @@ def check_cidr(config: Config) -> None:
 def network(caller: Caller) -> VSwitch:
     """What its instances get their intranet addresses from; made when it is first needed."""
     return caller.session.get(VSwitch, CLASSIC_VSWITCH) or _make(caller)
-
-
-def holds(instance: Instance) -> bool:
-    """Whether the instance is in it."""
-    return instance.interfaces[0].vpc_id == CLASSIC_VPC
 
 
 def has_group(caller: Caller, group_ids: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ from agent.services import (
     disk_plan,
     instance_disks,
     instance_type,
+    internet_card,
     login,
     metadata_options,
     public_address,
@@ -42,7 +43,7 @@ from agent.services.context import Caller
 from agent.services.instance_disks import SystemDisk
 from agent.services.internet import Internet, resolved
 from agent.services.metadata_options import Options
-from agent.store.schema import Image, Instance, SecurityGroup, VSwitch
+from agent.store.schema import Image, Instance, NetworkInterface, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
 WINDOWS = "windows"
@@ -296,11 +297,18 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
     interface = vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
     if start and plan.internet.out_mbps:  # as with the provider, one that is only created gets none yet
-        public_address.take(caller, interface)
+        _give_public_address(caller, instance, interface)
     instance_disks.add(caller, instance, request.system_disk, plan.image, plan.disk_gib, plan.data_disks)
     tag.set_tags(caller, "instance", instance_id, list(request.tags))
     session.flush()
     return instance
+
+
+def _give_public_address(caller: Caller, instance: Instance, interface: NetworkInterface) -> None:
+    if public_address.in_classic(instance):
+        internet_card.add(caller, instance)
+    else:
+        public_address.take(caller, interface)
 
 
 def _host_name(request: Request, image: Image, instance_id: str, number: int) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from agent.core.errors import ApiError, Conflict, InvalidParameter
 from agent.jobs import journal
-from agent.services import classic, route, security_group, vswitch
 from agent.services import instance as instances
+from agent.services import public_address, route, security_group, vswitch
 from agent.services.context import Caller
 from agent.store.schema import GroupMembership, NetworkInterface, SecurityGroup, VSwitch
 
@@ -31,7 +31,7 @@ def move(
     has secondary addresses or a route leads to it that its new VPC would not have.
     """
     instance = instances.get_for(caller, instance_id, "change_network")
-    if classic.holds(instance):
+    if public_address.in_classic(instance):
         raise Conflict(
             f'The instance "{instance_id}" is in the classic network, where it stays.',
             code="InvalidOperation.InstanceNetworkType",

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from agent.core.errors import Conflict, NotFound
 from agent.services import instance as instances
-from agent.services import public_address
+from agent.services import internet_card, public_address
 from agent.services.context import Caller
 from agent.services.internet import Internet, resolved
 from agent.services.public_address import PUBLIC, AlreadyPublic
@@ -39,8 +39,7 @@ def allocate(caller: Caller, instance_id: str, ip: str = "") -> tuple[PublicAddr
             "InternetMaxBandwidthOut, which can allocate the address, too.",
             code="InvalidOperation.NoPublicBandwidth",
         )
-    found = _give(caller, instance, ip)
-    return found, public_address.apply(caller, instance.interfaces[0], instance.id)
+    return _give(caller, instance, ip)
 
 
 def release(caller: Caller, ip: str, instance_id: str = "") -> Job:
@@ -51,8 +50,7 @@ def release(caller: Caller, ip: str, instance_id: str = "") -> Job:
     if found is None or interface is None or instance_id not in ("", interface.instance_id):
         raise NotFound("InvalidIpAddress.NotFound", "PublicIpAddress", ip)
     instance = _instance(caller, interface.instance_id or "")
-    public_address.give_back(caller, found)
-    return public_address.apply(caller, interface, instance.id)
+    return _take_away(caller, instance, found)
 
 
 def modify(caller: Caller, instance_id: str, changes: Changes) -> Job | None:
@@ -67,24 +65,37 @@ def modify(caller: Caller, instance_id: str, changes: Changes) -> Job | None:
         ),
         charge_parameter="NetworkChargeType",
     )
-    wanted.put(instance)
     own = own_address(instance)
-    if changes.allocate and own is None:
-        allocate(caller, instance_id)
-    elif own is not None and instance.internet_out_mbps == 0:
-        public_address.give_back(caller, own)
-    elif own is None:
-        return None
-    return public_address.apply(caller, instance.interfaces[0], instance.id)
+    if own is not None and wanted.out_mbps == 0 and public_address.in_classic(instance):
+        return internet_card.unplug(caller, instance, forget_bandwidth=True)
+    wanted.put(instance)
+    if own is None or own.interface is None:
+        return allocate(caller, instance_id)[1] if changes.allocate else None
+    if wanted.out_mbps == 0:
+        return _take_away(caller, instance, own)
+    return public_address.apply(caller, own.interface, instance.id)
 
 
-def _give(caller: Caller, instance: Instance, ip: str) -> PublicAddress:
+def _give(caller: Caller, instance: Instance, ip: str) -> tuple[PublicAddress, Job]:
+    if public_address.in_classic(instance):
+        own = own_address(instance)
+        if own is not None:
+            raise AlreadyPublic(f'The instance "{instance.id}" has a public address already: {own.ip}.')
+        return internet_card.add(caller, instance, ip=ip), internet_card.plug(caller, instance)
     interface = instance.interfaces[0]
     for other in interface.public:
         if other.private_ip is None:
             what = "a public address" if other.kind == PUBLIC else f'the EIP "{other.id}"'
             raise AlreadyPublic(f'The instance "{instance.id}" has {what} already: {other.ip}.')
-    return public_address.take(caller, interface, ip=ip)
+    return public_address.take(caller, interface, ip=ip), public_address.apply(caller, interface, instance.id)
+
+
+def _take_away(caller: Caller, instance: Instance, own: PublicAddress) -> Job:
+    if public_address.in_classic(instance):
+        return internet_card.unplug(caller, instance)
+    interface = instance.interfaces[0]
+    public_address.give_back(caller, own)
+    return public_address.apply(caller, interface, instance.id)
 
 
 def _instance(caller: Caller, instance_id: str) -> Instance:

@@ -73,14 +73,16 @@ def find(caller: Caller, filters: Filters) -> Select[Instance]:
 
 def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:
     interfaces = select(NetworkInterface.instance_id)
-    if filters.vpc_id:
-        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vpc_id == filters.vpc_id)))
-    if filters.vswitch_id:
-        query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vswitch_id == filters.vswitch_id)))
     in_classic = NetworkInterface.vpc_id == CLASSIC_VPC
+    for column, wanted in (
+        (NetworkInterface.vpc_id, filters.vpc_id),
+        (NetworkInterface.vswitch_id, filters.vswitch_id),
+    ):
+        if wanted:
+            query = query.where(Instance.id.in_(interfaces.where(~in_classic, column == wanted)))
     if filters.network_type:
-        wanted = in_classic if filters.network_type == classic.CLASSIC else ~in_classic
-        query = query.where(Instance.id.in_(interfaces.where(wanted)))
+        of_type = in_classic if filters.network_type == classic.CLASSIC else ~in_classic
+        query = query.where(Instance.id.in_(interfaces.where(of_type)))
     intranet = interfaces.where(NetworkInterface.nic_type == INTRANET)
     for ips, place in ((filters.private_ips, ~in_classic), (filters.inner_ips, in_classic)):
         if ips is not None:

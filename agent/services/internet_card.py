@@ -8,7 +8,7 @@ from agent.jobs import journal
 from agent.jobs.kinds.internet_card import PLUG, UNPLUG
 from agent.services import classic, public_address, vswitch
 from agent.services.context import Caller
-from agent.store.schema import Instance, Job, NetworkInterface, PublicAddress, SecurityGroup
+from agent.store.schema import Instance, Job, PublicAddress, SecurityGroup
 
 
 def add(caller: Caller, instance: Instance, *, ip: str = "") -> PublicAddress:
@@ -31,24 +31,24 @@ def add(caller: Caller, instance: Instance, *, ip: str = "") -> PublicAddress:
     return address
 
 
-def of(instance: Instance) -> NetworkInterface | None:
-    """The card, if the instance has one."""
-    return next((one for one in instance.interfaces if one.nic_type == INTERNET), None)
-
-
 def plug(caller: Caller, instance: Instance) -> Job:
     """The job that gives the card to the guest, if that runs."""
     return _enqueue(caller, instance, PLUG)
 
 
-def unplug(caller: Caller, instance: Instance) -> Job:
-    """The job that takes the card from the guest and forgets it, with its address. If the guest does not let go of it,
-    it fails and everything is as before."""
-    return _enqueue(caller, instance, UNPLUG)
+def unplug(caller: Caller, instance: Instance, *, forget_bandwidth: bool = False) -> Job:
+    """The job that takes the card from the guest and forgets it, with its address and, if asked, the bandwidth. If the
+    guest does not let go of it, it fails and everything is as before."""
+    return _enqueue(caller, instance, UNPLUG, {"forget_bandwidth": forget_bandwidth})
 
 
-def _enqueue(caller: Caller, instance: Instance, kind: str) -> Job:
-    now = caller.services.clock.now()
+def _enqueue(caller: Caller, instance: Instance, kind: str, data: dict[str, bool] | None = None) -> Job:
     return journal.enqueue(
-        caller.session, kind, instance.id, now, account_id=caller.account_id, request_id=caller.request_id
+        caller.session,
+        kind,
+        instance.id,
+        caller.services.clock.now(),
+        account_id=caller.account_id,
+        request_id=caller.request_id,
+        data=data,
     )

@@ -92,6 +92,8 @@ def _let_go(context: Context) -> Finish:
     def finish(session: Session) -> None:
         session.execute(delete(PublicAddress).where(PublicAddress.interface_id == card.id))
         session.delete(session.get_one(NetworkInterface, card.id))
+        if context.data["forget_bandwidth"]:
+            session.get_one(Instance, context.resource_id).internet_out_mbps = 0
 
     return finish
 
