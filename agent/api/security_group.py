@@ -83,6 +83,7 @@ def create_security_group(call: Call, p: CreateSecurityGroupParams) -> dict[str,
     group = service.create_security_group(
         who, network, name=p.security_group_name, description=p.description, tags=given_tags(p.tag)
     )
+    call.after_commit(call.services.runner.wake)  # the classic network may have been made for it
     return {"SecurityGroupId": group.id}
 
 

@@ -29,14 +29,20 @@ class GroupNotInVpc(ApiError):
 
 
 def create_security_group(
-    caller: Caller, vpc: Vpc, *, name: str = "", description: str = "", tags: Sequence[tag.TagPair] = ()
+    caller: Caller,
+    vpc: Vpc,
+    *,
+    name: str = "",
+    description: str = "",
+    tags: Sequence[tag.TagPair] = (),
+    group_id: str = "",
 ) -> SecurityGroup:
     """A group without rules: everything may go out, nothing comes in but from its own members (SPEC F4)."""
-    _check_texts(name, description)
+    check_texts(name, description)
     mine = select(func.count()).where(SecurityGroup.account_id == caller.account_id)
     quota.check(caller, "security_groups", caller.session.scalar(mine) or 0)
     group = SecurityGroup(
-        id=new_id("securitygroup"),
+        id=group_id or new_id("securitygroup"),
         account_id=caller.account_id,
         vpc_id=vpc.id,
         name=name,
@@ -131,7 +137,7 @@ def modify_security_group(
 ) -> None:
     """Change what is not None."""
     group = get_security_group(caller, group_id)
-    _check_texts(name or "", description or "")
+    check_texts(name or "", description or "")
     if name is not None:
         group.name = name
     if description is not None:
@@ -238,7 +244,8 @@ def sync(caller: Caller, group: SecurityGroup) -> Job:
     return journal.enqueue_sync(caller.session, group.vpc_id, caller.services.clock.now(), caller.request_id)
 
 
-def _check_texts(name: str, description: str) -> None:
+def check_texts(name: str, description: str) -> None:
+    """A group's name and description, empty ones for none (SPEC G2)."""
     if name:
         validate.name("SecurityGroupName", name, code="InvalidSecurityGroupName.Malformed")
     validate.description("Description", description, code="InvalidSecurityGroupDiscription.Malformed")

@@ -83,6 +83,14 @@ def values_of(rule: SecurityGroupRule) -> RuleValues:
     )
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A rule that is not taken along to another group, and why."""
+
+    rule: RuleValues
+    reason: str
+
+
 def checked(
     caller: Caller,
     group: SecurityGroup,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from agent.core import validate
@@ -28,11 +28,16 @@ def authorize(caller: Caller, group_id: str, direction: str, given: Sequence[Rul
     existing = {values_of(rule).identity for rule in group.rules}
     added = [rule for identity, rule in wanted.items() if identity not in existing]
     quota.check(caller, "security_group_rules", len(group.rules), len(added), of=group_id)
+    add(caller, group, added)
+    return sync(caller, group)
+
+
+def add(caller: Caller, group: SecurityGroup, rules: Iterable[RuleValues]) -> None:
+    """Rows for rules that have been checked; in force after a sync."""
     now = caller.services.clock.now()
-    for rule in added:
+    for rule in rules:
         group.rules.append(SecurityGroupRule(id=new_id("securitygrouprule"), created_at=now, **vars(rule)))
     caller.session.flush()
-    return sync(caller, group)
 
 
 def revoke(

@@ -16,7 +16,11 @@ _COMMANDS = {
     "stop": (f"{_HERE}.instance_power", "stop", "Stop instances."),
     "reboot": (f"{_HERE}.instance_power", "reboot", "Restart instances: shutdown and a new start."),
     "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
-    "set": (f"{_HERE}.instance_change", "set_", "Change name, description, host name, user data or protection."),
+    "set": (
+        f"{_HERE}.instance_change",
+        "set_",
+        "Change name, description, host name, user data, groups, protection.",
+    ),
     "set-type": (f"{_HERE}.instance_system", "set_type", "Change the type of a stopped instance."),
     "replace-system-disk": (
         f"{_HERE}.instance_system",

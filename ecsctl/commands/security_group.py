@@ -16,7 +16,7 @@ VIEW = View(
     columns=(
         Column("NAME", "SecurityGroupName"),
         Column("ID", "SecurityGroupId"),
-        Column("VPC", "VpcId"),
+        Column("VPC", lambda item: item.get("VpcId") or "classic"),
         Column("INSTANCES", "EcsCount"),
         Column("RULES", "RuleCount"),
         Column("CREATED", "CreationTime"),
@@ -29,18 +29,20 @@ VIEW = View(
 @command("create")
 @click.argument("name")
 @click.option("--vpc", metavar="NAME", help="Default: the default VPC, or the only one.", shell_complete=names("vpc"))
+@click.option("--classic", is_flag=True, help="For the classic network instead of a VPC.")
 @click.option("--description", metavar="TEXT")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
 @click.option("--client-token", metavar="TEXT", help="The same token makes no second group.")
-def create(
-    app: App, name: str, vpc: str | None, description: str | None, tags: tuple[str, ...], **given: str | None
-) -> None:
+def create(app: App, name: str, vpc: str | None, classic: bool, tags: tuple[str, ...], **given: str | None) -> None:
     """Create a security group: everything out, nothing in but its own members. Prints its id."""
+    if classic and vpc:
+        raise UsageFault("a group is in a VPC or in the classic network: give --vpc or --classic")
     answer = app.client.regional(
         "CreateSecurityGroup",
         SecurityGroupName=name,
-        VpcId=find_id(app.client, VPC_NETWORK, vpc) if vpc else _default_vpc(app.client),
-        Description=description,
+        VpcId=None if classic else find_id(app.client, VPC_NETWORK, vpc) if vpc else _default_vpc(app.client),
+        NetworkType="classic" if classic else None,
+        Description=given["description"],
         Tag=tag_values(tags),
         ClientToken=given["client_token"] or client_token(),
     )
@@ -61,19 +63,20 @@ def _default_vpc(client: Client) -> str:
 
 @command("ls")
 @click.option("--vpc", metavar="NAME", help="Only of this VPC.", shell_complete=names("vpc"))
+@click.option("--classic", is_flag=True, help="Only of the classic network.")
 @click.option("--tag", "wanted", multiple=True, metavar="KEY[=VALUE]", help="Only with this tag.")
-def ls(app: App, vpc: str | None, wanted: tuple[str, ...]) -> None:
+def ls(app: App, vpc: str | None, classic: bool, wanted: tuple[str, ...]) -> None:
     """List security groups."""
     vpc_id = find_id(app.client, VPC_NETWORK, vpc) if vpc else None
-    found = describe(app.client, SECURITY_GROUP, VpcId=vpc_id, Tag=tag_filter(parse_tags(wanted)), IsQueryEcsCount=True)
-    app.emit_list(found, VIEW)
+    filters = {"VpcId": vpc_id, "NetworkType": "classic" if classic else None, "Tag": tag_filter(parse_tags(wanted))}
+    app.emit_list(describe(app.client, SECURITY_GROUP, **filters, IsQueryEcsCount=True), VIEW)
 
 
 @command("show")
 @click.argument("name", shell_complete=names("security-group"))
 def show(app: App, name: str) -> None:
     """Show one security group with its rules."""
-    from ecsctl.commands.security_group_rule import RULES, permissions
+    from ecsctl.commands.security_group_rule import permissions, view_of
 
     group = describe_one(app.client, name)
     structured = app.output in ("json", "yaml", "name") or app.query
@@ -83,7 +86,7 @@ def show(app: App, name: str) -> None:
         return
     app.emit_item(group, VIEW)
     click.echo()
-    app.emit_list(rules, RULES)
+    app.emit_list(rules, view_of(rules))
 
 
 def describe_one(client: Client, name: str) -> Json:
@@ -127,6 +130,10 @@ security_group = LazyGroup(
         "show": (__name__, "show", "Show one security group with its rules."),
         "modify": (__name__, "modify", "Change name or description."),
         "delete": (__name__, "delete", "Delete an unused security group."),
+        "join": ("ecsctl.commands.security_group_member", "join", "Put instances into a group, also running ones."),
+        "leave": ("ecsctl.commands.security_group_member", "leave", "Take instances out of a group."),
+        "clone": ("ecsctl.commands.security_group_copy", "clone", "Make a new group with the rules of another one."),
+        "restore": ("ecsctl.commands.security_group_copy", "restore", "Give a group the rules of another one."),
         "rule": ("ecsctl.commands.security_group_rule", "rule", "Add, remove and list rules."),
     },
 )

@@ -27,14 +27,18 @@ SERVICES = {
     "redis": 6379,
 }
 ANYWHERE = "0.0.0.0/0"
+INTRANET, INTERNET = "intranet", "internet"
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?\Z")
 _RULE_ID = re.compile(r"sgr-[a-z0-9]{20}\Z")
 
 
-def _peer(item: Row) -> object:
+def peer_of(item: Row) -> object:
+    """Whom a rule is about, as people read it."""
     side = "Dest" if item.get("Direction") == "egress" else "Source"
-    named = item.get(f"{side}GroupName") or item.get(f"{side}GroupId")
-    return item.get(f"{side}CidrIp") or named
+    if name := item.get(f"{side}CidrIp") or item.get(f"{side}GroupName"):
+        return name
+    owner, group = item.get(f"{side}GroupOwnerAccount"), item.get(f"{side}GroupId")
+    return f"{group} of {owner}" if owner else group
 
 
 RULES = View(
@@ -43,7 +47,7 @@ RULES = View(
         Column("POLICY", "Policy"),
         Column("PROTOCOL", "IpProtocol"),
         Column("PORTS", "PortRange"),
-        Column("PEER", _peer),
+        Column("PEER", peer_of),
         Column("PRIORITY", "Priority"),
         Column("DESCRIPTION", "Description"),
         Column("ID", "SecurityGroupRuleId", wide=True),
@@ -54,6 +58,14 @@ RULES = View(
 )
 
 
+def view_of(rules: list[Json]) -> View:
+    """How these are shown: with their NIC types where they differ, in the classic network."""
+    if all(rule.get("NicType") != INTERNET for rule in rules):
+        return RULES
+    columns = [Column(one.title, one.value) if one.title == "NIC TYPE" else one for one in RULES.columns]
+    return View(columns, RULES.name)
+
+
 def _rule_options(function: Any) -> Any:
     for option in reversed(
         [
@@ -62,6 +74,12 @@ def _rule_options(function: Any) -> Any:
             click.option("--port", metavar="PORT[-PORT]", help="1-65535; for tcp and udp."),
             click.option("--from", "source", metavar="PEER", help="CIDR or security group; default: anywhere."),
             click.option("--to", "destination", metavar="PEER", help="The same with --egress."),
+            click.option("--owner", metavar="ACCOUNT", help="Whose group the PEER is; classic network only."),
+            click.option(
+                "--nic",
+                type=click.Choice([INTRANET, INTERNET]),
+                help="Classic network only. Default: internet, of groups as peers intranet.",
+            ),
             click.option("--policy", type=click.Choice(["accept", "drop"]), default="accept", show_default=True),
             click.option("--priority", type=click.IntRange(1, 100), default=1, show_default=True),
         ]
@@ -118,7 +136,8 @@ def rm(app: App, group: str, service: str | None, **given: Any) -> None:
 def ls(app: App, group: str, direction: str | None) -> None:
     """List the rules of a group."""
     group_id = find_id(app.client, SECURITY_GROUP, group)
-    app.emit_list(permissions(app.client, group_id, direction), RULES)
+    found = permissions(app.client, group_id, direction)
+    app.emit_list(found, view_of(found))
 
 
 def permissions(client: Client, group_id: str, direction: str | None = None) -> list[Json]:
@@ -135,18 +154,28 @@ def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[st
     if not given["egress"] and given["destination"]:
         raise UsageFault("--to needs --egress")
     side, peer = ("Dest", given["destination"]) if given["egress"] else ("Source", given["source"])
-    peer = peer or ANYWHERE
-    where = (
-        {f"{side}CidrIp": peer} if _ADDRESS.match(peer) else {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
-    )
     return {
         "IpProtocol": protocol,
         "PortRange": ports,
         "Policy": given["policy"],
         "Priority": given["priority"],
-        "NicType": "intranet",
-        **where,
+        "NicType": given["nic"],
+        **_where(client, side, peer or ANYWHERE, given),
     }
+
+
+def _where(client: Client, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
+    """The parameters of a peer; a group's members are reached on the intranet."""
+    if _ADDRESS.match(peer):
+        if given["owner"]:
+            raise UsageFault("--owner is for a security group as PEER")
+        return {f"{side}CidrIp": peer}
+    nic = {} if given["nic"] else {"NicType": INTRANET}
+    if not given["owner"]:
+        return nic | {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
+    if not SECURITY_GROUP.is_id(peer):
+        raise UsageFault(f"a group of another account is named by its id: {peer!r} is none")
+    return nic | {f"{side}GroupId": peer, f"{side}GroupOwnerAccount": given["owner"]}
 
 
 def _protocol_and_ports(service: str | None, protocol: str | None, port: str | None) -> tuple[str, str]:

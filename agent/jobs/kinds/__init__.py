@@ -21,6 +21,7 @@ from agent.jobs.kinds import (
     internet_card,
     network,
     public_address,
+    security_group_clone,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -47,6 +48,7 @@ __all__ = [
     "internet_card",
     "network",
     "public_address",
+    "security_group_clone",
     "system_disk",
     "take",
 ]
