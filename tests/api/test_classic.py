@@ -129,7 +129,7 @@ def test_accounts_share_it_but_not_their_groups(ready: Cloud) -> None:
     assert theirs["InnerIpAddress"]["IpAddress"] == ["10.168.0.2"]
     assert ours["SecurityGroupIds"] != theirs["SecurityGroupIds"]
     with ready.store.read() as session:
-        spec = filter_spec(session, CLASSIC_VPC)
+        spec = filter_spec(session, CLASSIC_VPC, ready.services.config)
         assert {member.groups for member in spec.members} == {
             tuple(one["SecurityGroupIds"]["SecurityGroupId"]) for one in (ours, theirs)
         }
@@ -148,7 +148,7 @@ def test_a_public_address_has_a_card_of_its_own(ready: Cloud) -> None:
         instance = session.get_one(Instance, found["InstanceId"])
         intranet, internet = (port_spec(instance, one) for one in instance.interfaces)
         router = vpc_spec(session, session.get_one(Vpc, CLASSIC_VPC))
-        members = filter_spec(session, CLASSIC_VPC).members
+        members = filter_spec(session, CLASSIC_VPC, ready.services.config).members
         seed = seed_spec(ready.services.config, session, instance)
     assert (intranet.nic_type, intranet.default_route, intranet.inbound_kbit) == ("intranet", False, 0)
     assert (internet.nic_type, internet.default_route, internet.prefix_length) == ("internet", True, 32)
@@ -192,7 +192,7 @@ def test_groups_are_joined_with_both_cards(ready: Cloud) -> None:
     group_id = ready.call("CreateSecurityGroup", {"NetworkType": "classic"})["SecurityGroupId"]
     ready.call("JoinSecurityGroup", {"InstanceId": instance_id, "SecurityGroupId": group_id})
     with ready.store.read() as session:
-        members = filter_spec(session, CLASSIC_VPC).members
+        members = filter_spec(session, CLASSIC_VPC, ready.services.config).members
     assert len(members) == 2
     assert all(group_id in member.groups for member in members)
 
