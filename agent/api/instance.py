@@ -21,6 +21,7 @@ from agent.api.instance_params import (
     ResetPasswordsParams,
     RunParams,
     changes_of,
+    network_type,
     request_of,
 )
 from agent.api.instance_role import require_pass_role
@@ -81,8 +82,13 @@ def describe_instances(call: Call, p: DescribeParams) -> dict[str, Any]:
         zone_id=p.zone_id,
         vpc_id=p.vpc_id,
         vswitch_id=p.v_switch_id,
+        network_type=network_type(p.instance_network_type),
         security_group_id=p.security_group_id,
         private_ips=p.private_ip_addresses,
+        inner_ips=p.inner_ip_addresses,
+        public_ips=p.public_ip_addresses,
+        eips=p.eip_addresses,
+        internet_charge_type=p.internet_charge_type,
         tags=tuple((t.key, t.value) for t in p.tag),
     )
     page = paging.page(call.session, instance_query.find(caller(call), filters), p)

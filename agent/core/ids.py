@@ -54,6 +54,12 @@ def body(resource_id: str) -> str:
     return resource_id.rsplit("-", 1)[1]
 
 
+def internet_mac(mac: str) -> str:
+    """Of the internet's card of an instance in the classic network whose other one has `mac`: known before it is
+    there, so that the guest can be told of it at its first boot."""
+    return "02" + mac[2:]  # locally administered: nobody else's
+
+
 def new_mac() -> str:
     """A random MAC address in the public cloud's range (00:16:3e)."""
     tail = secrets.token_bytes(3)

@@ -129,7 +129,10 @@ class WindowsSeed:
 
 @dataclass(frozen=True)
 class SeedSpec:
-    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows."""
+    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows.
+
+    `internet_mac`: of the card that an instance of the classic network has, or may get while it runs (SPEC N4).
+    """
 
     instance_id: str
     host_name: str
@@ -140,6 +143,7 @@ class SeedSpec:
     region_id: str = ""
     zone_id: str = ""
     windows: WindowsSeed | None = None
+    internet_mac: str = ""
 
 
 # ---------------------------------------------------------------------------------- network
@@ -188,9 +192,13 @@ class VpcSpec:
     forwards: tuple[ForwardSpec, ...] = ()
 
 
+INTRANET, INTERNET = "intranet", "internet"  # NIC types
+
+
 @dataclass(frozen=True)
 class PortSpec:
-    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer.
+    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer. By an `internet` link goes
+    the guest's default route and nothing else.
 
     The limits are in kbit/s of 1,000 bit, 0 for none, and concern only what comes from and goes to the outside of the
     VPC (SPEC N6).
@@ -206,8 +214,10 @@ class PortSpec:
     host_name: str
     mtu: int = 1500
     dns: tuple[str, ...] = ()
+    domain: str = ""
     secondary_ips: tuple[str, ...] = ()
-    nic_type: str = "intranet"  # | internet: the second one of an instance in the classic network
+    nic_type: str = INTRANET  # | INTERNET: the second one of an instance in the classic network
+    default_route: bool = True  # is told to the guest
     inbound_kbit: int = 0
     outbound_kbit: int = 0
 

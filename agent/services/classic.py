@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from agent.config import Config, ConfigError
 from agent.core.ids import CLASSIC_VPC, CLASSIC_VSWITCH, new_id
@@ -18,7 +17,7 @@ from agent.services import account, vpc
 from agent.services.context import Caller
 from agent.store.schema import SecurityGroup, Vpc, VSwitch
 
-CLASSIC = "classic"  # the network type, as callers write it
+CLASSIC, VPC = "classic", "vpc"  # network types, as callers write them
 
 
 def check_cidr(config: Config) -> None:
@@ -40,10 +39,14 @@ def network(caller: Caller) -> VSwitch:
     return caller.session.get(VSwitch, CLASSIC_VSWITCH) or _make(caller)
 
 
-def has_group(session: Session, group_ids: Sequence[str]) -> bool:
-    """Whether one of these security groups is of the classic network: an instance in it is, too."""
-    of_it = select(SecurityGroup.id).where(SecurityGroup.id.in_(group_ids), SecurityGroup.vpc_id == CLASSIC_VPC)
-    return session.scalar(of_it.limit(1)) is not None
+def has_group(caller: Caller, group_ids: Sequence[str]) -> bool:
+    """Whether one of these groups of the caller is of the classic network: an instance in it is, too."""
+    mine = select(SecurityGroup.id).where(
+        SecurityGroup.id.in_(group_ids),
+        SecurityGroup.account_id == caller.account_id,
+        SecurityGroup.vpc_id == CLASSIC_VPC,
+    )
+    return caller.session.scalar(mine.limit(1)) is not None
 
 
 def _make(caller: Caller) -> VSwitch:

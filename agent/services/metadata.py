@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
-from agent.core.addresses import gateway
-from agent.core.ids import body
+from agent.core.addresses import INTERNET_GATEWAY, gateway
+from agent.core.ids import CLASSIC_VPC, body
+from agent.core.specs import INTERNET
 from agent.services import instance_credentials
 from agent.store.schema import Instance, NetworkInterface, Vpc
 from agent.store.store import Store
@@ -18,15 +19,17 @@ from agent.store.store import Store
 
 @dataclass(frozen=True)
 class InterfaceFacts:
+    """Of a VPC; without one in the classic network."""
+
     id: str
     mac: str
     ip: str
     netmask: str
     gateway: str
-    vswitch_id: str
-    vswitch_cidr: str
-    vpc_id: str
-    vpc_cidr: str
+    vswitch_id: str = ""
+    vswitch_cidr: str = ""
+    vpc_id: str = ""
+    vpc_cidr: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,15 @@ class Instances:
 
 def _interface(session: Session, interface: NetworkInterface) -> InterfaceFacts:
     cidr = interface.vswitch.cidr
+    if interface.vpc_id == CLASSIC_VPC:
+        internet = interface.nic_type == INTERNET
+        return InterfaceFacts(
+            id=interface.id,
+            mac=interface.mac,
+            ip=interface.ip,
+            netmask=str(ipaddress.IPv4Network(f"{interface.ip}/32" if internet else cidr).netmask),
+            gateway=INTERNET_GATEWAY if internet else gateway(cidr),
+        )
     return InterfaceFacts(
         id=interface.id,
         mac=interface.mac,

@@ -46,6 +46,7 @@ _TIMEOUT = 900
 @click.option(
     "--vswitch", metavar="NAME", help="Default: the default one, or the only one.", shell_complete=names("vswitch")
 )
+@click.option("--classic", is_flag=True, help="In the classic network instead of a VPC.")
 @click.option(
     "--security-group",
     "security_groups",
@@ -99,7 +100,10 @@ def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: f
 def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the options say, defaults apart."""
     disk = {"Size": given["system_disk_size"], "Category": given["system_disk_category"]}
+    if given["classic"] and (given["vpc"] or given["vswitch"]):
+        raise UsageFault("an instance is in a VPC or in the classic network: give --classic alone")
     return {
+        "InstanceNetworkType": "classic" if given["classic"] else None,
         "InstanceName": name,
         "InstanceType": given["instance_type"],
         "ZoneId": given["zone"],

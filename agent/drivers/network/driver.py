@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import links, netns, responder, tap
+from agent.drivers.network import host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.uplink import Uplinks
@@ -19,14 +19,16 @@ from agent.drivers.network.uplink import Uplinks
 class NetworkDriver:
     """Routers and ports on this host whose names begin with `prefix`; nothing else is touched.
 
-    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` is told to
-    guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the agent's.
-    Calls may come from any thread; those of one VPC follow each other.
+    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` and `domain`
+    are told to guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the
+    agent's. Calls may come from any thread; those of one VPC follow each other.
     """
 
-    def __init__(self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None) -> None:
+    def __init__(
+        self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None, domain: str = ""
+    ) -> None:
         self._prefix = prefix
-        self._dns = dns
+        self._dns, self._domain = dns, domain
         with explained(f"enter the host's network namespace {host_netns or ''}".rstrip()):
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
@@ -54,6 +56,7 @@ class NetworkDriver:
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
             self._uplinks.ensure(spec, router.namespace)
+            router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
@@ -160,6 +163,16 @@ class NetworkDriver:
         with explained(f"answer DHCP in {vpc_id}"):
             self._listen_for_dhcp(vpc_id, self._router(vpc_id))
 
+    # --------------------------------------------------------------------------------- the host
+
+    def host_addresses(self) -> list[str]:
+        with explained("read the addresses of the host"):
+            return self._host.run(lambda: host_facts.addresses(self._host.ip))
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        with explained(f"look at the host's port {port}"):
+            return self._host.run(lambda: host_facts.port_taken(protocol, address, port))
+
     # --------------------------------------------------------------------------------- traffic of the router
 
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
@@ -175,6 +188,11 @@ class NetworkDriver:
         """A listening TCP socket on an address of the VPC's router, for its services."""
         with explained(f"listen on {address}:{port} in {vpc_id}"):
             return self._router(vpc_id).listen(address, port)
+
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
+        with explained(f"receive on {address}:{port} in {vpc_id}"):
+            return self._router(vpc_id).bound(socket.SOCK_DGRAM, address, port)
 
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there."""
@@ -218,7 +236,7 @@ class NetworkDriver:
             namespace.run(lambda: links.delete(namespace.ip, tap))
 
     def _know(self, port: PortSpec) -> None:
-        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns))
+        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))
 
     def _listen_for_dhcp(self, vpc_id: str, router: Router) -> None:
         with self._lock:

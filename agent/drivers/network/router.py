@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import time
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import filter as vpc_filter
-from agent.drivers.network import links, netns
+from agent.drivers.network import fence, links, netns, routes
+from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
-from agent.drivers.network.filter import PORT_GROUP
+from agent.drivers.network.filter import Compiler
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
@@ -49,7 +49,9 @@ class Router:
             self.namespace.close()
             raise
         self._uplink = uplink
+        self._compiler = Compiler(uplink)
         self._spec: FilterSpec | None = None  # applied last
+        self._vpc: VpcSpec | None = None  # whose custom routes were made last
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -60,9 +62,11 @@ class Router:
 
     def ensure(self, spec: VpcSpec) -> None:
         """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
-        if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
+        if not self._tables.chains(NFPROTO_INET, TABLE):
             self._tables.forget()
             self.apply(self._spec or FilterSpec(spec.vpc_id))
+        if self._spec is not None:
+            self._close_without_filter()
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
@@ -70,21 +74,36 @@ class Router:
         ip = self.namespace.ip
         loopback = links.required(ip, "lo")
         ip.link("set", index=loopback, state="up")
-        wanted = {*spec.gateways, METADATA_ADDRESS}
+        wanted = {*spec.gateways, METADATA_ADDRESS, NAME_SERVER}
         present = {address for address, _ in links.addresses(ip, loopback) if not address.startswith("127.")}
         for address in sorted(wanted - present):
             ip.addr("replace", index=loopback, address=address, prefixlen=32)
         for address in sorted(present - wanted):
             ip.addr("del", index=loopback, address=address, prefixlen=32)
         # An address of the VPC that no port has leads nowhere, least of all out.
-        ip.route("replace", dst=spec.cidr, type="unreachable")
+        ip.route("replace", dst=spec.cidr, type="unreachable", priority=routes.SYSTEM_METRIC)
+
+    def ensure_routes(self, spec: VpcSpec) -> None:
+        """The custom ones; after the uplink, by which some lead."""
+
+        def apply() -> None:
+            self._vpc = spec
+            routes.apply(self.namespace.ip, spec, self._uplink)
+
+        self.namespace.run(apply)
 
     # --------------------------------------------------------------------------------- filter
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
+        self._tables.apply(self._compiler.compile(spec))
+        if self._spec is None:
+            self._close_without_filter()
         self._spec = spec
+
+    def _close_without_filter(self) -> None:
+        self.namespace.sysctl(fence.SYSCTLS)
+        self.namespace.run(lambda: fence.ensure(self.namespace.ip))
 
     # --------------------------------------------------------------------------------- ports
 
@@ -97,8 +116,11 @@ class Router:
         index = links.index(ip, port.tap)
         if index is None:
             raise DriverError(f"link {port.tap} of {port.instance_id} is not in namespace {self.namespace.name}")
-        # libvirt gives a tap an address of its own choice when it opens it
-        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu, address=ROUTER_MAC)
+        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu)
+        # libvirt gives a tap an address of its own choice when it opens it. The kernel forgets a link's neighbours
+        # whenever one is set, the same as well.
+        if ip.get_links(index)[0].get_attr("IFLA_ADDRESS") != ROUTER_MAC:
+            ip.link("set", index=index, address=ROUTER_MAC)
         self.namespace.sysctl(
             {
                 f"ipv4/conf/{port.tap}/proxy_arp": 1,
@@ -108,8 +130,22 @@ class Router:
             }
         )
         ip.link("set", index=index, state="up")
-        ip.route("replace", dst=f"{port.ip}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
-        ip.neigh("replace", dst=port.ip, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        addresses = {port.ip, *port.secondary_ips}
+        for address in sorted(addresses):
+            ip.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
+            ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        for address in self._routed_to(index) - addresses:
+            ip.route("del", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE)
+            # Deleted is only what is there: the kernel may have forgotten it when the link was down.
+            ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+            ip.neigh("del", dst=address, ifindex=index)
+        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
+            routes.apply(ip, self._vpc, self._uplink)
+
+    def _routed_to(self, index: int) -> set[str]:
+        """The addresses of the guest behind a port, as the routes have them."""
+        found = self.namespace.ip.get_routes(family=socket.AF_INET, oif=index, scope=_LINK_SCOPE)
+        return {message.get_attr("RTA_DST") for message in found if message["dst_len"] == 32}
 
     def ports(self) -> set[str]:
         return self.namespace.run(
@@ -147,12 +183,18 @@ class Router:
 
     def listen(self, address: str, port: int) -> socket.socket:
         """A listening TCP socket of the router."""
-        listener = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(128)
-        except BaseException:
-            listener.close()
-            raise
+        listener = self.bound(socket.SOCK_STREAM, address, port)
+        listener.listen(128)
         return listener
+
+    def bound(self, kind: int, address: str, port: int) -> socket.socket:
+        """A socket of that kind (`socket.SOCK_…`) on an address of the router."""
+        made = self.namespace.run(lambda: socket.socket(socket.AF_INET, kind))
+        try:
+            if kind == socket.SOCK_STREAM:  # for UDP it would let two answer
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made

@@ -19,6 +19,7 @@ from agent.core.errors import DriverError
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
 from agent.drivers.network import links, netns
+from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 from agent.drivers.network.tables import KernelTables
 
@@ -131,7 +132,7 @@ class Uplinks:
             index = links.required(vpc.ip, INSIDE)
             vpc.ip.addr("replace", index=index, address=inside, prefixlen=30)
             vpc.ip.link("set", index=index, state="up")
-            vpc.ip.route("replace", dst="0.0.0.0/0", gateway=outside)
+            vpc.ip.route("replace", dst=EVERYWHERE, gateway=outside, priority=SYSTEM_METRIC)
 
         vpc.run(set_inside)
 

@@ -71,13 +71,13 @@ def _set(context: Context, **values: Any) -> Finish:
 
 
 def _router(context: Context) -> None:
-    for port in _ports(context):
-        sync_router(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_router(context, vpc_id)
 
 
 def _filter(context: Context) -> None:
-    for port in _ports(context):
-        sync_filter(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_filter(context, vpc_id)
 
 
 def _layers(session: Session, instance_id: str) -> list[Layer]:
