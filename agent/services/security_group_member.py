@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound
-from agent.jobs import journal
 from agent.services import instance as instances
 from agent.services import quota
 from agent.services import security_group as groups
@@ -68,7 +67,7 @@ def _set(caller: Caller, instance: Instance, group_ids: Sequence[str]) -> Job:
         for position, row in enumerate(interface.memberships):
             row.position = position
     caller.session.flush()
-    return journal.enqueue_sync(caller.session, vpc_id, caller.services.clock.now(), caller.request_id)
+    return groups.sync(caller, wanted[0])
 
 
 def named(caller: Caller, instance_id: str, interface_id: str) -> Instance:

@@ -50,6 +50,7 @@ def test_it_is_shown_without_a_vpc_and_found_by_its_network_type(cloud: Cloud, g
     for params, code in (
         ({"NetworkType": "token-ring"}, "InvalidParameter"),
         ({"NetworkType": "classic", "VpcId": cloud.default_vswitch()[0]}, "InvalidParameter.Conflict"),
+        ({"VpcId": "vpc-classic"}, "InvalidVpcId.NotFound"),
     ):
         with pytest.raises(ApiError) as caught:
             cloud.call("CreateSecurityGroup", dict(params))
