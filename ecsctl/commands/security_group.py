@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ecsctl.cli import App, LazyGroup, command
@@ -24,6 +26,7 @@ VIEW = View(
     ),
     name=("SecurityGroupName", "SecurityGroupId"),
 )
+_ONE = View((*VIEW.columns, Column("INNER ACCESS", "InnerAccessPolicy")), VIEW.name)
 
 
 @command("create")
@@ -76,15 +79,16 @@ def ls(app: App, vpc: str | None, classic: bool, wanted: tuple[str, ...]) -> Non
 @click.argument("name", shell_complete=names("security-group"))
 def show(app: App, name: str) -> None:
     """Show one security group with its rules."""
-    from ecsctl.commands.security_group_rule import permissions, view_of
+    from ecsctl.commands.security_group_rule import attributes, ordered, view_of
 
     group = describe_one(app.client, name)
     structured = app.output in ("json", "yaml", "name") or app.query
-    rules = permissions(app.client, str(group["SecurityGroupId"]))
+    more = attributes(app.client, str(group["SecurityGroupId"]))
+    group["InnerAccessPolicy"], rules = more.get("InnerAccessPolicy"), ordered(more)
     if structured:
-        app.emit_item({**group, "Permissions": {"Permission": rules}}, VIEW)
+        app.emit_item({**group, "Permissions": {"Permission": rules}}, _ONE)
         return
-    app.emit_item(group, VIEW)
+    app.emit_item(group, _ONE)
     click.echo()
     app.emit_list(rules, view_of(rules))
 
@@ -102,16 +106,23 @@ def describe_one(client: Client, name: str) -> Json:
 @click.argument("name", shell_complete=names("security-group"))
 @click.option("--name", "new_name", metavar="NAME", help="The new name.")
 @click.option("--description", metavar="TEXT")
-def modify(app: App, name: str, new_name: str | None, description: str | None) -> None:
-    """Change name or description."""
-    if new_name is None and description is None:
-        raise UsageFault("nothing to change: give --name or --description")
-    app.client.regional(
-        "ModifySecurityGroupAttribute",
-        SecurityGroupId=find_id(app.client, SECURITY_GROUP, name),
-        SecurityGroupName=new_name,
-        Description=description,
-    )
+@click.option("--inner-access", type=click.Choice(["accept", "drop"]), help="Whether members reach each other.")
+def modify(app: App, name: str, new_name: str | None, description: str | None, inner_access: str | None) -> None:
+    """Change name or description, or whether members reach each other without a rule that says so."""
+    texts: dict[str, Any] = {"SecurityGroupName": new_name, "Description": description}
+    changed = any(value is not None for value in texts.values())
+    if not changed and not inner_access:
+        raise UsageFault("nothing to change: give --name, --description or --inner-access")
+    group_id = find_id(app.client, SECURITY_GROUP, name)
+    if changed:
+        app.client.regional("ModifySecurityGroupAttribute", SecurityGroupId=group_id, **texts)
+    if inner_access:
+        app.client.regional(
+            "ModifySecurityGroupPolicy",
+            SecurityGroupId=group_id,
+            InnerAccessPolicy=inner_access,
+            ClientToken=client_token(),
+        )
 
 
 @command("delete")
@@ -128,12 +139,12 @@ security_group = LazyGroup(
         "create": (__name__, "create", "Create a security group."),
         "ls": (__name__, "ls", "List security groups."),
         "show": (__name__, "show", "Show one security group with its rules."),
-        "modify": (__name__, "modify", "Change name or description."),
+        "modify": (__name__, "modify", "Change name, description, or whether members reach each other."),
         "delete": (__name__, "delete", "Delete an unused security group."),
         "join": ("ecsctl.commands.security_group_member", "join", "Put instances into a group, also running ones."),
         "leave": ("ecsctl.commands.security_group_member", "leave", "Take instances out of a group."),
         "clone": ("ecsctl.commands.security_group_copy", "clone", "Make a new group with the rules of another one."),
         "restore": ("ecsctl.commands.security_group_copy", "restore", "Give a group the rules of another one."),
-        "rule": ("ecsctl.commands.security_group_rule", "rule", "Add, remove and list rules."),
+        "rule": ("ecsctl.commands.security_group_rule", "rule", "Add, change, remove and list rules."),
     },
 )

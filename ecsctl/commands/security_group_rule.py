@@ -136,13 +136,22 @@ def rm(app: App, group: str, service: str | None, **given: Any) -> None:
 def ls(app: App, group: str, direction: str | None) -> None:
     """List the rules of a group."""
     group_id = find_id(app.client, SECURITY_GROUP, group)
-    found = permissions(app.client, group_id, direction)
+    found = permissions(app.client, group_id, direction or "all")
     app.emit_list(found, view_of(found))
 
 
-def permissions(client: Client, group_id: str, direction: str | None = None) -> list[Json]:
+def permissions(client: Client, group_id: str, direction: str = "all") -> list[Json]:
     """The rules of a group, ingress first, by priority."""
-    answer = client.regional("DescribeSecurityGroupAttribute", SecurityGroupId=group_id, Direction=direction or "all")
+    return ordered(attributes(client, group_id, direction))
+
+
+def attributes(client: Client, group_id: str, direction: str = "all") -> Json:
+    """What DescribeSecurityGroupAttribute says of a group, with the rules of that direction."""
+    return client.regional("DescribeSecurityGroupAttribute", SecurityGroupId=group_id, Direction=direction)
+
+
+def ordered(answer: Json) -> list[Json]:
+    """The rules in such an answer, ingress first, by priority."""
     found = unwrap(answer, "Permissions.Permission")
     return sorted(found, key=lambda item: (item.get("Direction") != "ingress", int(item.get("Priority") or 1)))
 
@@ -160,11 +169,11 @@ def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[st
         "Policy": given["policy"],
         "Priority": given["priority"],
         "NicType": given["nic"],
-        **_where(client, side, peer or ANYWHERE, given),
+        **peer_parameters(client, side, peer or ANYWHERE, given),
     }
 
 
-def _where(client: Client, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
+def peer_parameters(client: Client, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
     """The parameters of a peer; a group's members are reached on the intranet."""
     if _ADDRESS.match(peer):
         if given["owner"]:
@@ -194,11 +203,16 @@ def _protocol_and_ports(service: str | None, protocol: str | None, port: str | N
         return protocol, "-1/-1"
     if not port:
         raise UsageFault(f"{protocol} needs --port (1-65535 for every port)")
+    return protocol, port_range(port)
+
+
+def port_range(port: str) -> str:
+    """`22/22` for `22`; UsageFault for what is no port and no range."""
     first, _, last = port.replace("/", "-").partition("-")
     low, high = (int(text) if text.isdigit() else 0 for text in (first, last or first))
     if not 1 <= low <= high <= 65535:
         raise UsageFault(f"--port {port!r} must be PORT or FROM-TO within 1-65535")
-    return protocol, f"{low}/{high}"
+    return f"{low}/{high}"
 
 
 rule = LazyGroup(
@@ -206,6 +220,7 @@ rule = LazyGroup(
     help="Rules of a security group.",
     lazy={
         "add": (__name__, "add", "Add a rule."),
+        "set": ("ecsctl.commands.security_group_rule_set", "set_", "Change a rule."),
         "rm": (__name__, "rm", "Remove a rule."),
         "ls": (__name__, "ls", "List rules."),
     },

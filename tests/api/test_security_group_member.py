@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from agent.core.errors import ApiError
@@ -64,6 +66,20 @@ def test_never_fewer_than_one_nor_more_than_five(lab: Lab) -> None:
         lab.change("Join", group)
     assert lab.refused("Join", lab.groups[5]) == "InstanceSecurityGroupLimitExceeded"
     assert lab.present() == lab.groups[:5]
+
+
+def test_never_more_than_five_however_many_ask(lab: Lab) -> None:
+    def ask(group: str) -> str:
+        try:
+            lab.change("Join", group)
+        except ApiError as error:
+            return error.code
+        return ""
+
+    with ThreadPoolExecutor(6) as pool:
+        codes = sorted(pool.map(ask, lab.groups[1:]))
+    assert codes == ["", "", "", "", "InstanceSecurityGroupLimitExceeded", "InstanceSecurityGroupLimitExceeded"]
+    assert len(lab.present()) == 5
 
 
 def test_all_groups_are_replaced_at_once(lab: Lab) -> None:

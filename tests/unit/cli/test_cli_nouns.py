@@ -119,13 +119,14 @@ def test_rules_that_are_none(net: Peer, ecsctl, arguments: list[str]) -> None:
 
 def test_group_with_rules(net: Peer, ecsctl, golden) -> None:
     net.answers["DescribeSecurityGroupAttribute"] = {
+        "InnerAccessPolicy": "Accept",
         "Permissions": {
             "Permission": [
                 {"Direction": "egress", "IpProtocol": "ALL", "PortRange": "-1/-1", "DestCidrIp": "0.0.0.0/0"},
                 {"Direction": "ingress", "IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "0.0.0.0/0"},
                 {"Direction": "ingress", "IpProtocol": "TCP", "PortRange": "80/80", "SourceGroupName": "db"},
             ]
-        }
+        },
     }
     golden("security-group-show", ecsctl("security-group", "show", "web").stdout)
 

@@ -73,6 +73,28 @@ def test_the_classic_network(net: Peer, ecsctl) -> None:
     assert "sg-x of 2000000000000000" in rules[2]
 
 
+def test_rules_and_groups_are_changed(net: Peer, ecsctl) -> None:
+    rule_id = "sgr-" + "a" * 20
+    for way, name in (("ingress", "ModifySecurityGroupRule"), ("egress", "ModifySecurityGroupEgressRule")):
+        rule = SSH | {"SecurityGroupRuleId": rule_id, "Direction": way}
+        net.answers |= {"DescribeSecurityGroupAttribute": {"Permissions": {"Permission": [rule]}}, name: {}}
+        ecsctl("security-group", "rule", "set", "web", rule_id, "--port", "80-81", "--from", "old", "--priority", "4")
+        assert sent(net, name) == {
+            "SecurityGroupId": recorded.GROUP_ID,
+            "SecurityGroupRuleId": rule_id,
+            "PortRange": "80/81",
+            "Priority": "4",
+            "NicType": "intranet",
+            f"{'Source' if way == 'ingress' else 'Dest'}GroupId": recorded.OTHER_GROUP_ID,
+        }
+    ecsctl("security-group", "rule", "set", "web", rule_id, status=2)
+    ecsctl("security-group", "rule", "set", "web", "sgr-none", "--priority", "1", status=3)
+    net.answers["ModifySecurityGroupPolicy"] = {}
+    ecsctl("security-group", "modify", "web", "--inner-access", "drop")
+    assert sent(net, "ModifySecurityGroupPolicy")["InnerAccessPolicy"] == "drop"
+    assert "ModifySecurityGroupAttribute" not in net.actions()
+
+
 def test_members(net: Peer, ecsctl) -> None:
     ecsctl("security-group", "join", "old", "web")
     assert sent(net, "JoinSecurityGroup") == {
