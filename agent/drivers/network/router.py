@@ -9,7 +9,7 @@ from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
 from agent.drivers.network import filter as vpc_filter
-from agent.drivers.network import links, netns
+from agent.drivers.network import links, nat, netns
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import PORT_GROUP
 from agent.drivers.network.tables import KernelTables
@@ -40,20 +40,20 @@ _TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0
 class Router:
     """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
 
-    def __init__(self, namespace: str, uplink: str | None) -> None:
-        """`uplink` is the interface that leads out, if guests may go out."""
+    def __init__(self, namespace: str) -> None:
         self.namespace = netns.Namespace(namespace)
         try:
             self._tables = self.namespace.run(KernelTables)
+            self._nat = self.namespace.run(KernelTables)
         except BaseException:
             self.namespace.close()
             raise
-        self._uplink = uplink
         self._spec: FilterSpec | None = None  # applied last
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
         self._tables.close()
+        self._nat.close()
         self.namespace.close()
 
     # --------------------------------------------------------------------------------- the router itself
@@ -83,8 +83,14 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
+        self._tables.apply(vpc_filter.translate(spec))
         self._spec = spec
+
+    def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
+        """Translate addresses as wanted; `ends` are those of the pair to the host."""
+        if not self._nat.chains(NFPROTO_INET, nat.TABLE):
+            self._nat.forget()
+        self._nat.apply((nat.translate(spec, ends),))
 
     # --------------------------------------------------------------------------------- ports
 
