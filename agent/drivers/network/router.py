@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
@@ -12,6 +14,7 @@ from agent.drivers.network import fence, links, netns
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
@@ -50,6 +53,7 @@ class Router:
             raise
         self._compiler = Compiler(uplink)
         self._spec: FilterSpec | None = None  # applied last
+        self._applying = threading.Lock()
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -85,10 +89,26 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(self._compiler.compile(spec))
-        if self._spec is None:
+        with self._applying:
+            self._tables.apply(self._compiler.compile(spec))
+            if self._spec is None:
+                self._close_without_filter()
+            self._spec = spec
+
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the filter, until `strangers` forgets the namespace."""
+        monitor = self.namespace.run(self._tables.monitor)
+        strangers.watch(str(self.namespace.name), monitor, self._tables.names, changed)
+
+    def repair(self) -> None:
+        """The filter was changed by somebody else. Flows that passed meanwhile are examined again."""
+        with self._applying:
+            if self._spec is None:
+                return
+            self._tables.forget()
+            self._compiler.renew()
+            self._tables.apply(self._compiler.compile(self._spec))
             self._close_without_filter()
-        self._spec = spec
 
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
