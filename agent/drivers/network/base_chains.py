@@ -34,6 +34,7 @@ def forwarders(members: Iterable[MemberSpec]) -> NfSet:
 
 
 def base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
+    """`raw` first: the kernel deletes them in this order, and without `raw` nothing is routed."""
     chains = {
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
