@@ -53,8 +53,10 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace)
-            router.ensure_routes(spec)
+            try:
+                self._uplinks.ensure(spec, router.namespace)
+            finally:  # what leads to instances does not depend on the host's interface
+                router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 

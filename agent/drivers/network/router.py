@@ -8,10 +8,10 @@ import time
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import filter as vpc_filter
-from agent.drivers.network import links, netns, routes
+from agent.drivers.network import fence, links, netns, routes
+from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
-from agent.drivers.network.filter import PORT_GROUP
+from agent.drivers.network.filter import Compiler
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
@@ -48,7 +48,7 @@ class Router:
         except BaseException:
             self.namespace.close()
             raise
-        self._uplink = uplink
+        self._compiler = Compiler(uplink)
         self._spec: FilterSpec | None = None  # applied last
         self._vpc: VpcSpec | None = None  # whose custom routes were made last
 
@@ -61,9 +61,11 @@ class Router:
 
     def ensure(self, spec: VpcSpec) -> None:
         """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
-        if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
+        if not self._tables.chains(NFPROTO_INET, TABLE):
             self._tables.forget()
             self.apply(self._spec or FilterSpec(spec.vpc_id))
+        if self._spec is not None:
+            self._close_without_filter()
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
@@ -85,7 +87,7 @@ class Router:
 
         def apply() -> None:
             self._vpc = spec
-            routes.apply(self.namespace.ip, spec, self._uplink)
+            routes.apply(self.namespace.ip, spec)
 
         self.namespace.run(apply)
 
@@ -93,8 +95,14 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(vpc_filter.translate(spec, uplink=self._uplink))
+        self._tables.apply(self._compiler.compile(spec))
+        if self._spec is None:
+            self._close_without_filter()
         self._spec = spec
+
+    def _close_without_filter(self) -> None:
+        self.namespace.sysctl(fence.SYSCTLS)
+        self.namespace.run(lambda: fence.ensure(self.namespace.ip))
 
     # --------------------------------------------------------------------------------- ports
 
@@ -131,7 +139,7 @@ class Router:
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
             ip.neigh("del", dst=address, ifindex=index)
         if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
-            routes.apply(ip, self._vpc, self._uplink)
+            routes.apply(ip, self._vpc)
 
     def _routed_to(self, index: int) -> set[str]:
         """The addresses of the guest behind a port, as the routes have them."""
