@@ -11,7 +11,7 @@ from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
 from agent.services import console, tag
 from agent.services.metadata_options import HOP_LIMIT
-from agent.store.schema import Instance
+from agent.store.schema import Instance, NetworkInterface
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
 
@@ -114,12 +114,13 @@ def _metadata_options(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _interface(interface: Any) -> dict[str, Any]:
+def _interface(interface: NetworkInterface) -> dict[str, Any]:
+    further = [{"PrivateIpAddress": address.ip, "Primary": False} for address in interface.secondary]
     return {
         "NetworkInterfaceId": interface.id,
         "MacAddress": interface.mac,
         "PrimaryIpAddress": interface.ip,
         "Type": "Primary",
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}]},
+        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}, *further]},
         "Ipv6Sets": {"Ipv6Set": []},
     }

@@ -55,7 +55,9 @@ def find(caller: Caller, filters: Filters) -> Select[Instance]:
     query = _by_network(query, filters)
     query = tag.filter_by_tags(query, "instance", Instance.id, list(filters.tags))
     # What every answer shows of an instance, in one statement each for the whole page.
-    interfaces = selectinload(Instance.interfaces).selectinload(NetworkInterface.memberships)
+    interfaces = selectinload(Instance.interfaces).options(
+        selectinload(NetworkInterface.memberships), selectinload(NetworkInterface.secondary)
+    )
     return query.options(interfaces).order_by(Instance.created_at.desc(), Instance.id)
 
 

@@ -18,6 +18,12 @@ _COMMANDS = {
     "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
     "set": (f"{_HERE}.instance_change", "set_", "Change name, description, host name, user data or protection."),
     "set-type": (f"{_HERE}.instance_system", "set_type", "Change the type of a stopped instance."),
+    "set-network": (
+        f"{_HERE}.instance_address",
+        "set_network",
+        "Move a stopped instance to another VSwitch, VPC or address.",
+    ),
+    "address": (f"{_HERE}.instance_address", "address", "Private addresses of an instance."),
     "replace-system-disk": (
         f"{_HERE}.instance_system",
         "replace_system_disk",

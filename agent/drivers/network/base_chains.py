@@ -131,12 +131,16 @@ def _input() -> tuple[x.Rule, ...]:
 
 
 def arp_table(members: Iterable[MemberSpec]) -> Table:
-    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with."""
+    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with. The next hop to a
+    network may have addresses there, which it asks with."""
+    members = tuple(members)
+    sets = {"senders": senders(members, "0.0.0.0")}
+    if any(member.forwards for member in members):
+        sets["forwarders"] = forwarders(members)
     from_port = x.group("iifgroup", PORT_GROUP)
     forged = (
-        x.rule(from_port, x.sender_not_in(link, "arp saddr ip", "senders"), x.counter(), x.drop())
+        x.rule(from_port, *(x.sender_not_in(link, "arp saddr ip", name) for name in sets), x.counter(), x.drop())
         for link in ("arp saddr ether", "ether saddr")
     )
-    sets = {"senders": senders(members, "0.0.0.0")}
     chain = Chain((*forged, x.rule(x.set_packet_mark(_SEEN))), Hook(0, 0))
     return Table(x.NFPROTO_ARP, TABLE, sets, {"input": chain})

@@ -59,7 +59,10 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
+            try:
+                self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
+            finally:  # what leads to instances does not depend on the host's interface
+                router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 

@@ -17,6 +17,7 @@ from agent.jobs.kinds import (
     instance,
     instance_password,
     instance_resume,
+    interface,
     network,
     system_disk,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "instance",
     "instance_password",
     "instance_resume",
+    "interface",
     "network",
     "system_disk",
     "take",
