@@ -59,7 +59,7 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace)
+            self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
@@ -227,7 +227,7 @@ class NetworkDriver:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                router = Router(self._namespace(vpc_id), self._uplinks.inside)
+                router = Router(self._namespace(vpc_id))
                 router.watch(self._strangers, functools.partial(self._repair, vpc_id))
                 self._routers[vpc_id] = router
             return self._routers[vpc_id]

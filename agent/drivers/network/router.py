@@ -10,7 +10,7 @@ from collections.abc import Callable
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, netns
+from agent.drivers.network import fence, links, nat, netns
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
@@ -43,21 +43,22 @@ _TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0
 class Router:
     """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
 
-    def __init__(self, namespace: str, uplink: str | None) -> None:
-        """`uplink` is the interface that leads out, if guests may go out."""
+    def __init__(self, namespace: str) -> None:
         self.namespace = netns.Namespace(namespace)
         try:
             self._tables = self.namespace.run(KernelTables)
+            self._nat = self.namespace.run(KernelTables)
         except BaseException:
             self.namespace.close()
             raise
-        self._compiler = Compiler(uplink)
+        self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
         self._applying = threading.Lock()
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
         self._tables.close()
+        self._nat.close()
         self.namespace.close()
 
     # --------------------------------------------------------------------------------- the router itself
@@ -113,6 +114,12 @@ class Router:
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
+
+    def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
+        """Translate addresses as wanted; `ends` are those of the pair to the host."""
+        if not self._nat.chains(NFPROTO_INET, nat.TABLE):
+            self._nat.forget()
+        self._nat.apply((nat.translate(spec, ends),))
 
     # --------------------------------------------------------------------------------- ports
 
