@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Direction, MemberSpec
 from agent.drivers.network import expressions as x
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
@@ -33,17 +33,15 @@ def forwarders(members: Iterable[MemberSpec]) -> NfSet:
     return NfSet(_SENDER, elements(items), interval=True)
 
 
-def base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
-    chains = {
+def base_chains(generation: int) -> dict[str, Chain]:
+    """`raw` first: the kernel deletes them in this order, and without `raw` nothing is routed."""
+    return {
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
         "in": Chain(_in(generation), Hook(2, 10, drop=True)),
         "mark": Chain((x.rule(x.set_flow_mark_from_packet()),), Hook(2, 20)),
         "input": Chain(_input(), Hook(1, 0, drop=True)),
     }
-    if uplink is not None:
-        chains["snat"] = Chain((x.rule(x.interface("oifname", uplink), x.masquerade()),), Hook(4, 100, kind="nat"))
-    return chains
 
 
 def _raw(generation: int) -> tuple[x.Rule, ...]:
@@ -103,7 +101,7 @@ def _in(generation: int) -> tuple[x.Rule, ...]:
 
 
 def _input() -> tuple[x.Rule, ...]:
-    """What may reach the router: ping, metadata, answers. DHCP is taken from the link before this."""
+    """What may reach the router: ping, metadata, DNS, answers. DHCP is taken from the link before this."""
     from_port = x.group("iifgroup", PORT_GROUP)
     return (
         x.rule(x.state("invalid"), x.drop()),
@@ -117,6 +115,17 @@ def _input() -> tuple[x.Rule, ...]:
             x.protocol("tcp"),
             x.header("tcp dport", b"\0\x50", "80"),
             x.accept(),
+        ),
+        *(
+            x.rule(
+                from_port,
+                x.ipv4(),
+                x.header("ip daddr", x.ip4(NAME_SERVER), NAME_SERVER),
+                x.protocol(protocol),
+                x.header(f"{protocol} dport", b"\0\x35", "53"),
+                x.accept(),
+            )
+            for protocol in ("udp", "tcp")
         ),
     )
 
