@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 from frames import raw_udp_arrives
-from test_net_uplink import WORLD, Stage, stage  # noqa: F401  (a fixture)
+from stage import WORLD, Stage
 from vpc_lab import Flow, Guest, Lab, expect, ping, rule, serving, tcp, until
 
 from agent.core.specs import RouteSpec
 
 pytestmark = pytest.mark.net
 
+PUBLIC = "203.0.113.77"  # in the network of the host and the world
 OFFICE, IN_OFFICE = "10.50.0.0/16", "10.50.0.1"
 
 
@@ -128,13 +129,13 @@ def test_further_addresses_live(lab: Lab, pair: tuple[Guest, Guest]) -> None:
 
 
 @pytest.fixture
-def gateway_vpc(stage: Stage) -> tuple[Guest, Guest]:  # noqa: F811
+def gateway_vpc(stage: Stage) -> tuple[Guest, Guest]:
     stage.lab.vpc()
     stage.lab.rules["sg-a"] = (rule(),)
     return stage.lab.guest("192.168.0.1", "sg-a"), stage.lab.guest("192.168.0.2", "sg-a")
 
 
-def test_an_instance_that_translates_for_others(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:  # noqa: F811
+def test_an_instance_that_translates_for_others(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:
     """It is the default route of the others, and has the system's itself: what it sends does not come back to it."""
     one, hop = gateway_vpc
     forwarding(hop)
@@ -154,7 +155,7 @@ def test_an_instance_that_translates_for_others(stage: Stage, gateway_vpc: tuple
 
 
 def test_the_host_s_networks_beside_a_default_route_by_an_instance(
-    stage: Stage,  # noqa: F811
+    stage: Stage,
     gateway_vpc: tuple[Guest, Guest],
 ) -> None:
     one, hop = gateway_vpc
@@ -166,8 +167,26 @@ def test_the_host_s_networks_beside_a_default_route_by_an_instance(
     expect(False, ping, one, WORLD)
 
 
+def test_a_public_address_is_a_way_of_its_own(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:
+    """In both directions, whatever the default route of the VPC is."""
+    one, hop = gateway_vpc
+    stage.network((PUBLIC, one))
+    route(stage.lab, by(hop, "0.0.0.0/0"))
+    with serving(stage.world, 443) as listener, serving(one, 80):
+        expect(True, tcp, one, WORLD, 443)
+        accepted, (seen, _) = listener.accept()
+        accepted.close()
+        assert seen == PUBLIC
+        expect(True, tcp, stage.world, PUBLIC, 80)
+        expect(True, ping, one, hop.ip)
+        expect(False, tcp, stage.lab.guest("192.168.0.3", "sg-a"), WORLD, 443)
+        stage.network()
+        expect(False, tcp, one, WORLD, 443)
+    assert "iif lo lookup 100" not in stage.lab.in_router("ip", "rule").replace(f"from {hop.ip} iif lo lookup 100", "")
+
+
 @pytest.mark.parametrize("stage", ["none"], indirect=True)
-def test_without_an_uplink_the_host_is_no_next_hop(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:  # noqa: F811
+def test_without_an_uplink_the_host_is_no_next_hop(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:
     one, _ = gateway_vpc
     route(stage.lab, RouteSpec("203.0.113.0/24"), RouteSpec("0.0.0.0/0"))
     expect(False, ping, one, WORLD)
