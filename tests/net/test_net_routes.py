@@ -13,6 +13,7 @@ from agent.core.specs import RouteSpec
 
 pytestmark = pytest.mark.net
 
+PUBLIC = "203.0.113.77"  # in the network of the host and the world
 OFFICE, IN_OFFICE = "10.50.0.0/16", "10.50.0.1"
 
 
@@ -164,6 +165,24 @@ def test_the_host_s_networks_beside_a_default_route_by_an_instance(
     expect(True, ping, one, WORLD)
     route(stage.lab, by(hop, "0.0.0.0/0"))
     expect(False, ping, one, WORLD)
+
+
+def test_a_public_address_is_a_way_of_its_own(stage: Stage, gateway_vpc: tuple[Guest, Guest]) -> None:
+    """In both directions, whatever the default route of the VPC is."""
+    one, hop = gateway_vpc
+    stage.network((PUBLIC, one))
+    route(stage.lab, by(hop, "0.0.0.0/0"))
+    with serving(stage.world, 443) as listener, serving(one, 80):
+        expect(True, tcp, one, WORLD, 443)
+        accepted, (seen, _) = listener.accept()
+        accepted.close()
+        assert seen == PUBLIC
+        expect(True, tcp, stage.world, PUBLIC, 80)
+        expect(True, ping, one, hop.ip)
+        expect(False, tcp, stage.lab.guest("192.168.0.3", "sg-a"), WORLD, 443)
+        stage.network()
+        expect(False, tcp, one, WORLD, 443)
+    assert "iif lo lookup 100" not in stage.lab.in_router("ip", "rule").replace(f"from {hop.ip} iif lo lookup 100", "")
 
 
 @pytest.mark.parametrize("stage", ["none"], indirect=True)

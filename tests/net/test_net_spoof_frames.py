@@ -11,7 +11,7 @@ import pytest
 from frames import ARP, IPV4, IPV6, PROBE_PORT, SERVICE_VLAN, VLAN, arp, arrives, frame, ipv4, raw_mac, udp
 from vpc_lab import PATIENCE, SILENCE, Guest, Lab, checksum, expect, ping, rule
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Verdict
 
 pytestmark = pytest.mark.net
@@ -202,6 +202,7 @@ def test_a_port_scan_of_the_router(lab: Lab) -> None:
     for gateway in lab.vpcs["vpc-a"].gateways:
         assert scan(guest, gateway, ports) == set()
     assert scan(guest, METADATA_ADDRESS, ports) == {("tcp", 80)}
+    assert scan(guest, NAME_SERVER, ports) == {("tcp", 53), ("udp", 53)}
     assert scan(guest, "127.0.0.1", ports[:100]) == set()
 
 

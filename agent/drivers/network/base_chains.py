@@ -50,10 +50,16 @@ def _raw(generation: int) -> tuple[x.Rule, ...]:
     return (
         x.rule(from_port, x.ipv4(equal=False), x.drop()),
         x.rule(from_port, as_itself, for_others, x.counter(), x.drop()),
+        # Only the router answers DHCP: a guest's answer to another one would reach it by its address.
+        x.rule(from_port, x.protocol("udp"), _port("udp sport", 67), _port("udp dport", 68), x.counter(), x.drop()),
         # A packet without it is not routed. `mark` copies it to the flow: one that saw the old rules on its way, and
         # then new ones, marks nothing new.
         x.rule(x.set_packet_mark(generation)),
     )
+
+
+def _port(key: str, number: int) -> x.Part:
+    return x.header(key, number.to_bytes(2, "big"), str(number))
 
 
 def _out(generation: int) -> tuple[x.Rule, ...]:

@@ -22,25 +22,11 @@ INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
 _STATUS = {"snat": 0x10, "dnat": 0x20}
 
 _ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
-_META = {
-    "nfproto": 15,
-    "l4proto": 16,
-    "iifname": 6,
-    "oifname": 7,
-    "iifgroup": 21,
-    "oifgroup": 22,
-    "mark": 3,
+_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3} | {
     "priority": 2,
     "iif": 4,
 }
-_CT = {
-    "state": 0,
-    "direction": 1,
-    "status": 2,
-    "mark": 3,
-    "protocol": 10,
-    "proto-src": 11,
-    "proto-dst": 12,
+_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
     "ip saddr": 19,
     "ip daddr": 20,
 }
@@ -52,8 +38,9 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
-    "th dport": (2, 2, 2),
+    "udp sport": (2, 0, 2),
     "udp dport": (2, 2, 2),
+    "th dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 _FIB = {"saddr": 1, "daddr": 2}
@@ -417,6 +404,13 @@ def sender_element(name: str, ether: str, address: str) -> Element:
     return Element(f'"{name}" . {ether} . {address}', _element(key))
 
 
+def forward_element(name: str, ether: str, cidr: str) -> Element:
+    """A port with its MAC and a network of addresses."""
+    low, high = network(cidr)
+    head = ifname(name) + mac(ether) + b"\0\0"
+    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
+
+
 def tuple_element(*values: str) -> Element:
     """A concatenation of addresses, interfaces, protocols and ports, each as its text: `192.0.2.1 . tcp . 80`."""
     return Element(" . ".join(values), _element(_joined(values)))
@@ -440,13 +434,6 @@ def _value(shown: str) -> bytes:
     if shown in PROTOCOLS:
         return bytes([PROTOCOLS[shown]])
     return ip4(shown) if shown[0].isdecimal() else ifname(shown)
-
-
-def forward_element(name: str, ether: str, cidr: str) -> Element:
-    """A port with its MAC and a network of addresses."""
-    low, high = network(cidr)
-    head = ifname(name) + mac(ether) + b"\0\0"
-    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
 
 
 def interval_element(low: tuple[int, ...], high: tuple[int, ...]) -> Element:

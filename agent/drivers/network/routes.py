@@ -57,12 +57,12 @@ class _Rule(NamedTuple):
 _RULES = (_Rule(5, True, False), _Rule(6, True, True), _Rule(100, False, False), _Rule(101, False, True))
 
 
-def custom(entries: tuple[RouteSpec, ...], taps: dict[str, int], way_out: WayOut | None) -> set[Route]:
+def custom(entries: tuple[RouteSpec, ...], taps: dict[str, int], out: WayOut | None) -> set[Route]:
     """The routes of all entries. `taps`: the numbers of those links of the namespace that there are."""
     wanted = {Route(entry.cidr, CLOSED_METRIC) for entry in entries}
     for entry in entries:
-        if not entry.tap and way_out:
-            wanted.add(Route(entry.cidr, CUSTOM_METRIC, way_out.link, way_out.via))
+        if not entry.tap and out:
+            wanted.add(Route(entry.cidr, CUSTOM_METRIC, out.link, out.via))
         elif entry.tap in taps:
             wanted.add(Route(entry.cidr, CUSTOM_METRIC, taps[entry.tap], entry.via))
     return wanted
@@ -78,12 +78,12 @@ def apply(ip: IPRoute, spec: VpcSpec) -> None:
     """Make the namespace's routes fit the entries; those that stay are not interrupted."""
     taps = {entry.tap: number for entry in spec.routes if entry.tap and (number := links.index(ip, entry.tap))}
     _give_metrics(ip, spec)
-    outside = way_out(ip)
-    wanted, present = custom(spec.routes, taps, outside), _present(ip)
+    out = way_out(ip)
+    wanted, present = custom(spec.routes, taps, out), _present(ip)
     # What leads nowhere first: a destination is never without an answer of its own.
     for route in sorted(wanted, key=lambda route: -route.metric):
         ip.route("replace", **_attributes(route))
-    _apply_own_way(ip, own_way(spec), outside)
+    _apply_own_way(ip, own_way(spec), out)
     gone = present - {(route.cidr, route.metric) for route in wanted}
     for cidr, metric in sorted(gone, key=lambda key: key[1]):
         ip.route("del", dst=cidr, priority=metric, proto=_PROTOCOL)
@@ -124,7 +124,7 @@ def _destination(message: Any) -> str:
     return f"{message.get_attr('RTA_DST') or '0.0.0.0'}/{message['dst_len']}"
 
 
-def _apply_own_way(ip: IPRoute, wanted: set[str], way_out: WayOut | None) -> None:
+def _apply_own_way(ip: IPRoute, wanted: set[str], out: WayOut | None) -> None:
     rules = {rule.priority: rule for rule in _RULES}
     present = {
         (message.get_attr("FRA_SRC"), rules[priority])
@@ -132,7 +132,7 @@ def _apply_own_way(ip: IPRoute, wanted: set[str], way_out: WayOut | None) -> Non
         if (priority := message.get_attr("FRA_PRIORITY")) in rules
     }
     if wanted:
-        route = Route(EVERYWHERE, CUSTOM_METRIC, *(way_out or (None, None)))
+        route = Route(EVERYWHERE, CUSTOM_METRIC, *(out or (None, None)))
         ip.route("replace", table=_WAY_OUT_TABLE, **_attributes(route))
     needed = {(address, rule) for address in wanted for rule in _RULES}
     for address, rule in sorted(needed - present, key=lambda pair: pair[1], reverse=True):

@@ -23,10 +23,10 @@ from pyroute2 import IPRoute
 from agent.core.errors import DriverError
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, nat, netns, proxies, routes
+from agent.drivers.network import links, nat, netns, proxies
 from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
 from agent.drivers.network.nat import INSIDE, Ends
-from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC
+from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
 from agent.drivers.network.tables import KernelTables
 
 NONE, AUTO = "none", "auto"
@@ -142,8 +142,8 @@ class Uplinks:
         def route() -> None:
             if self._mode != NONE:
                 vpc.ip.route("replace", dst=EVERYWHERE, gateway=ends.outside, priority=SYSTEM_METRIC)
-            elif routes.way_out(vpc.ip):
-                vpc.ip.route("del", dst=EVERYWHERE, gateway=ends.outside, priority=SYSTEM_METRIC)
+            elif way_out(vpc.ip):
+                vpc.ip.route("del", dst=EVERYWHERE, priority=SYSTEM_METRIC)
 
         vpc.run(route)
 
