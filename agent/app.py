@@ -51,7 +51,7 @@ from agent.drivers.objects.remote import remote_stores
 from agent.drivers.objects.stores import ObjectStores
 from agent.drivers.objects.uploads import PartialFiles
 from agent.drivers.storage.local import LocalStorage
-from agent.jobs import regions
+from agent.jobs import mail, regions
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
@@ -99,6 +99,7 @@ class Agent:
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        mail.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

@@ -47,6 +47,7 @@ class Config:
     dns: tuple[str, ...] = ()  # asked for what guests ask; empty: the host's own. With uplink `none` nobody is
     domain: str = "ecs.internal"  # of guests' names
     regions: dict[str, dict[str, object]] = field(default_factory=dict)  # jobs.regions, by their names
+    mail_allowed: tuple[str, ...] = ()  # accounts and instances that may send to tcp 25 of the outside; or `all`
     import_dirs: tuple[str, ...] = ()  # whole paths; only files in them are imported by name
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down
     memory_overcommit: float = 1.0

@@ -1,4 +1,4 @@
-"""What others did to the filters of VPCs, for the host's owner: the driver has undone it before anybody reads of it."""
+"""What others did to our nftables tables, for the host's owner: the driver has undone it before anybody reads of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import datetime as dt
 import logging
 import threading
 from collections import deque
+
+from sqlalchemy import select
 
 from agent.core.clock import Clock
 from agent.jobs import journal
@@ -26,16 +28,18 @@ class Strangers:
         self._lines: deque[tuple[dt.datetime, str]] = deque(maxlen=_KEPT)
 
     def note(self, vpc_id: str, what: str, repaired: bool) -> None:
-        """Somebody did `what` to the VPC's filter. If that could not be undone, a job tries again until it is."""
-        now = self._clock.now()
+        """Somebody did `what` to the tables of a VPC, or of the host (without an id). If that could not be undone, jobs
+        try again until it is: each makes the host's right, too."""
+        now, place = self._clock.now(), vpc_id or "the host"
         end = "it was repaired" if repaired else "it will be tried again"
-        log.warning("the filter of %s was changed by something else: %s; %s", vpc_id, what, end)
+        log.warning("nftables of %s was changed by something else: %s; %s", place, what, end)
         with self._lock:
-            self._lines.append((now, f"{now:%Y-%m-%dT%H:%MZ}: {what} in the filter of {vpc_id}; {end}"))
+            self._lines.append((now, f"{now:%Y-%m-%dT%H:%MZ}: {what} in nftables of {place}; {end}"))
         if not repaired:
             with self._store.write() as session:
-                if session.get(Vpc, vpc_id) is not None:
-                    journal.enqueue_sync(session, vpc_id, now)
+                known = select(Vpc.id).where(Vpc.id == vpc_id) if vpc_id else select(Vpc.id)
+                for one in session.scalars(known).all():
+                    journal.enqueue_sync(session, one, now)
             self._runner.wake()
 
     def problems(self) -> list[str]:

@@ -7,11 +7,13 @@ import ipaddress
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from agent.config import Config
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
+from agent.jobs import mail
 from agent.store.schema import NetworkInterface, RouteEntry, SecurityGroup, SecurityGroupRule
 
 
-def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
+def filter_spec(session: Session, vpc_id: str, config: Config) -> FilterSpec:
     """Every group of the VPC and every interface in it, whether its instance runs or not."""
     groups = session.scalars(
         select(SecurityGroup)
@@ -24,7 +26,7 @@ def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
         .where(NetworkInterface.vpc_id == vpc_id)
         .order_by(NetworkInterface.id)
         .options(selectinload(NetworkInterface.memberships), selectinload(NetworkInterface.secondary))
-    )
+    ).all()
     hops: dict[str | None, list[str]] = {}
     for interface_id, cidr in session.execute(
         select(RouteEntry.interface_id, RouteEntry.cidr).where(RouteEntry.vpc_id == vpc_id).order_by(RouteEntry.cidr)
@@ -44,6 +46,7 @@ def filter_spec(session: Session, vpc_id: str) -> FilterSpec:
             )
             for interface in interfaces
         ),
+        smtp_allowed=frozenset(one.tap for one in interfaces if mail.may_send(config, one)),
         isolated=frozenset(group.id for group in groups if not group.inner_access),
     )
 

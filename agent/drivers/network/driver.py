@@ -38,6 +38,7 @@ class NetworkDriver:
         self._responder = responder.Responder()
         self._strangers = Strangers()
         self._strangers_callback: Callable[[str, str, bool], None] = lambda vpc_id, what, repaired: None
+        self._uplinks.watch(self._strangers, functools.partial(self._undo, "", self._uplinks.repair))
         self._router_callback: Callable[[str, bool], None] = lambda vpc_id, present: None
 
     def close(self) -> None:
@@ -75,7 +76,7 @@ class NetworkDriver:
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
                     self._unwire(vpc_id, port)
-                self._strangers.forget(self._namespace(vpc_id))
+                router.forget(self._strangers)
                 router.close()
                 del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))
@@ -100,10 +101,10 @@ class NetworkDriver:
     def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
         self._strangers_callback = callback
 
-    def _repair(self, vpc_id: str, what: str) -> None:
+    def _undo(self, vpc_id: str, repair: Callable[[], None], what: str) -> None:
         try:
-            with explained(f"repair the filter of {vpc_id}"):
-                self._router(vpc_id).repair()
+            with explained(f"repair the tables of {vpc_id or 'the host'}"):
+                repair()
         except DriverError as error:
             self._strangers_callback(vpc_id, f"{what}: {error}", False)
         else:
@@ -237,7 +238,7 @@ class NetworkDriver:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
                 router = Router(self._namespace(vpc_id))
-                router.watch(self._strangers, functools.partial(self._repair, vpc_id))
+                router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
                 self._routers[vpc_id] = router
             return self._routers[vpc_id]
 

@@ -109,19 +109,23 @@ class Router:
             self._spec = spec
 
     def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
-        """Call `changed` with what somebody else did to the filter, until `strangers` forgets the namespace."""
-        monitor = self.namespace.run(self._tables.monitor)
-        strangers.watch(str(self.namespace.name), monitor, self._tables.names, changed)
+        """Call `changed` with what somebody else did to the tables, until `forget`."""
+        for tables in (self._tables, self._nat):
+            strangers.watch(tables, self.namespace.run(tables.monitor), changed)
+
+    def forget(self, strangers: Strangers) -> None:
+        for tables in (self._tables, self._nat):
+            strangers.forget(tables)
 
     def repair(self) -> None:
-        """The filter was changed by somebody else. Flows that passed meanwhile are examined again."""
+        """The tables were changed by somebody else. Flows that passed meanwhile are examined again."""
         with self._applying:
-            if self._spec is None:
-                return
-            self._tables.forget()
-            self._compiler.renew()
-            self._tables.apply(self._compiler.compile(self._spec))
-            self._close_without_filter()
+            if self._spec is not None:
+                self._tables.forget()
+                self._compiler.renew()
+                self._tables.apply(self._compiler.compile(self._spec))
+                self._close_without_filter()
+        self._nat.restore()
 
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)

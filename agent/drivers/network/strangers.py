@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pyroute2.netlink import NETLINK_NETFILTER
 from pyroute2.netlink.nfnetlink import nftsocket as nft
@@ -137,10 +137,17 @@ def describe(notices: list[Notice] | None, ours: set[tuple[int, str]]) -> str:
     return f"{who} {first}{f' and {len(done) - _SHOWN} more' if len(done) > _SHOWN else ''}"
 
 
+class Tables(Protocol):
+    """What is watched."""
+
+    def names(self) -> set[tuple[int, str]]:
+        """Family and name of each of our tables."""
+
+
 @dataclass
 class _Watched:
+    tables: Tables
     monitor: Monitor
-    ours: Callable[[], set[tuple[int, str]]]
     changed: Callable[[str], None]
     tokens: float = _BURST
     refilled: float = field(default_factory=time.monotonic)
@@ -161,29 +168,27 @@ class Strangers:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._watched: dict[str, _Watched] = {}
-        self._resting: dict[str, float] = {}  # until when, by name
+        self._watched: dict[int, _Watched] = {}  # by the number of the tables' object
+        self._resting: dict[int, float] = {}  # until when
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def watch(
-        self, name: str, monitor: Monitor, ours: Callable[[], set[tuple[int, str]]], changed: Callable[[str], None]
-    ) -> None:
-        """Call `changed`, on the thread of this, with what somebody did to one of the tables that `ours` names by
-        family and name. The monitor belongs to this from now on; `name` is for `forget`."""
+    def watch(self, tables: Tables, monitor: Monitor, changed: Callable[[str], None]) -> None:
+        """Call `changed`, on the thread of this, with what somebody did to one of `tables`. The monitor, of their
+        namespace, belongs to this from now on."""
         with self._lock:
-            self._watched[name] = _Watched(monitor, ours, changed)
-            self._selector.register(monitor, selectors.EVENT_READ, name)
+            self._watched[id(tables)] = _Watched(tables, monitor, changed)
+            self._selector.register(monitor, selectors.EVENT_READ, id(tables))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="nftables", daemon=True)
                 self._thread.start()
         self._wake()
 
-    def forget(self, name: str) -> None:
+    def forget(self, tables: Tables) -> None:
         with self._lock:
-            watched = self._watched.pop(name, None)
+            watched = self._watched.pop(id(tables), None)
             if watched is not None:
-                if self._resting.pop(name, None) is None:
+                if self._resting.pop(id(tables), None) is None:
                     self._selector.unregister(watched.monitor)
                 watched.monitor.close()
 
@@ -193,8 +198,8 @@ class Strangers:
         self._wake()
         if self._thread is not None:
             self._thread.join()
-        for name in list(self._watched):
-            self.forget(name)
+        for watched in list(self._watched.values()):
+            self.forget(watched.tables)
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -219,28 +224,28 @@ class Strangers:
         """Seconds until one is to be watched again, None when there is none; those whose time has come are."""
         with self._lock:
             now = time.monotonic()
-            for name in [name for name, end in self._resting.items() if end <= now]:
-                del self._resting[name]
-                self._selector.register(self._watched[name].monitor, selectors.EVENT_READ, name)
+            for key in [key for key, end in self._resting.items() if end <= now]:
+                del self._resting[key]
+                self._selector.register(self._watched[key].monitor, selectors.EVENT_READ, key)
             return min(self._resting.values()) - now if self._resting else None
 
-    def _look(self, name: str) -> None:
+    def _look(self, key: int) -> None:
         with self._lock:
-            watched = self._watched.get(name)
+            watched = self._watched.get(key)
             notices = watched.monitor.read() if watched is not None else []
         if watched is None:
             return
-        what = describe(notices, watched.ours())
+        what = describe(notices, watched.tables.names())
         if what:
             try:
                 watched.changed(what)
             except Exception:
                 log.exception("cannot undo that %s", what)  # the thread serves all the others, too
-            self._rest(name)
+            self._rest(key)
 
-    def _rest(self, name: str) -> None:
+    def _rest(self, key: int) -> None:
         with self._lock:
-            watched = self._watched.get(name)
+            watched = self._watched.get(key)
             if watched is not None and (seconds := watched.rest()):
                 self._selector.unregister(watched.monitor)
-                self._resting[name] = time.monotonic() + seconds
+                self._resting[key] = time.monotonic() + seconds

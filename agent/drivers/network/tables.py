@@ -27,7 +27,7 @@ class KernelTables:
         self._nf = NfSocket()
         self._lock = threading.Lock()
         self._applied: tuple[Table, ...] | None = None  # what the kernel has; None: not known
-        self._names: set[tuple[int, str]] = set()
+        self._wanted: tuple[Table, ...] = ()
 
     def close(self) -> None:
         self._nf.close()
@@ -38,7 +38,7 @@ class KernelTables:
 
     def names(self) -> set[tuple[int, str]]:
         """Family and name of each table that was applied last."""
-        return self._names
+        return {(table.family, table.name) for table in self._wanted}
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
         """One atomic batch, of what differs only.
@@ -47,7 +47,7 @@ class KernelTables:
         """
         with self._lock:
             before, self._applied = self._applied, None
-            self._names = {(table.family, table.name) for table in wanted}
+            self._wanted = wanted
             if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
             self._applied = wanted
@@ -56,6 +56,12 @@ class KernelTables:
         """The kernel may have anything: the next `apply` looks."""
         with self._lock:
             self._applied = None
+
+    def restore(self) -> None:
+        """Somebody else changed the tables: they become again what was applied last."""
+        self.forget()
+        if self._wanted:
+            self.apply(self._wanted)
 
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""
@@ -92,7 +98,7 @@ class KernelTables:
         with self._lock:
             self._nf.commit(remove(family, name))
             self._applied = None
-            self._names = self._names - {(family, name)}
+            self._wanted = tuple(table for table in self._wanted if (table.family, table.name) != (family, name))
 
     def _found(self, family: int, name: str) -> Found | None:
         def ask(kind: int) -> list[dict[int, bytes]]:

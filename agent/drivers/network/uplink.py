@@ -27,6 +27,7 @@ from agent.drivers.network import links, nat, netns, proxies
 from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
 from agent.drivers.network.nat import INSIDE, Ends
 from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
 NONE, AUTO = "none", "auto"
@@ -56,6 +57,15 @@ class Uplinks:
 
     def close(self) -> None:
         self._tables.close()
+
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the host's table of ours."""
+        strangers.watch(self._tables, self._host.run(self._tables.monitor), changed)
+
+    def repair(self) -> None:
+        """The host's table was changed by somebody else."""
+        with self._lock:
+            self._tables.restore()
 
     def ensure(self, spec: VpcSpec, vpc: netns.Namespace, translate: Callable[[Ends | None], None]) -> None:
         """The pair of a VPC as it needs one. `translate` makes the VPC translate addresses; it comes before anything

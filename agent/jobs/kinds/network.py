@@ -22,7 +22,7 @@ def sync_filter(context: Context, vpc_id: str) -> None:
     """Make the VPC's filter as wanted. Read under the lock, so that an older state never replaces a newer one."""
     with context.locks[vpc_id]:
         with context.store.read() as session:
-            spec = filter_spec(session, vpc_id) if session.get(Vpc, vpc_id) else None
+            spec = filter_spec(session, vpc_id, context.config) if session.get(Vpc, vpc_id) else None
         if spec:
             context.drivers.network.apply_filter(spec)
 
