@@ -16,6 +16,7 @@ _COMMANDS = {
     "security-group": "Firewall groups and their rules.",
     "vpc": "Private networks.",
     "vswitch": "Subnets of private networks.",
+    "route": "Where packets of a private network go.",
     "disk": "Disks.",
     "snapshot": "Snapshots of disks.",
     "snapshot-policy": "When snapshots are taken by themselves.",
