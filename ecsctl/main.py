@@ -16,6 +16,8 @@ _COMMANDS = {
     "security-group": "Firewall groups and their rules.",
     "vpc": "Private networks.",
     "vswitch": "Subnets of private networks.",
+    "eip": "Elastic public addresses.",
+    "port-forward": "Ports of the host that lead to instances.",
     "disk": "Disks.",
     "snapshot": "Snapshots of disks.",
     "snapshot-policy": "When snapshots are taken by themselves.",

@@ -32,8 +32,6 @@ from agent.store.schema import (
     PolicyAttachment,
     PortForward,
     PublicAddress,
-    PortForward,
-    PublicAddress,
     Quota,
     Role,
     SecurityGroup,

@@ -18,6 +18,11 @@ _COMMANDS = {
     "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
     "set": (f"{_HERE}.instance_change", "set_", "Change name, description, host name, user data or protection."),
     "set-type": (f"{_HERE}.instance_system", "set_type", "Change the type of a stopped instance."),
+    "set-bandwidth": (
+        f"{_HERE}.instance_bandwidth",
+        "set_bandwidth",
+        "Change the bandwidth of an instance's own public address.",
+    ),
     "replace-system-disk": (
         f"{_HERE}.instance_system",
         "replace_system_disk",
