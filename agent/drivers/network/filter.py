@@ -7,7 +7,6 @@ The way of a packet that goes through the router:
     in       (forward 10)       ingress rules of the port that the flow was opened to
     mark     (forward 20)       passed: the flow is marked with the generation of the rules it passed
     input    (input 0)          what may reach the router itself
-    snat     (postrouting 100)  only with an uplink
 
 `out` and `in` are two base chains of one hook because an `accept` ends only its own chain. Both let a flow's
 packets pass unexamined while the flow carries the mark of the current rules, which is a digest of them. After
@@ -54,13 +53,10 @@ class Segment(NamedTuple):
     peers: frozenset[str]
 
 
-def translate(spec: FilterSpec, *, uplink: str | None = None) -> tuple[Table, Table]:
-    """The inet and the ARP table. `uplink` is the name of the interface that leads out, if there is one.
-
-    Raises ValueError for an address, a network or a port range that cannot be.
-    """
+def translate(spec: FilterSpec) -> tuple[Table, Table]:
+    """The inet and the ARP table. Raises ValueError for an address, a network or a port range that cannot be."""
     sets, chains = _examined(spec)
-    chains.update(_base_chains(_generation(sets, chains), uplink))
+    chains.update(_base_chains(_generation(sets, chains)))
     senders = [x.sender_element(m.tap, m.mac, ip) for m in spec.members for ip in m.ips]
     sets["senders"] = NfSet(("ifname", "ether_addr", "ipv4_addr"), elements(senders))
     return Table(x.NFPROTO_INET, TABLE, sets, chains), _arp_table(spec)
@@ -233,17 +229,14 @@ def _overlap(one: _Box, other: _Box) -> bool:
 # ------------------------------------------------------------------------------------- the fixed part
 
 
-def _base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
-    chains = {
+def _base_chains(generation: int) -> dict[str, Chain]:
+    return {
         "raw": Chain(_raw(), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
         "in": Chain(_in(generation), Hook(2, 10, drop=True)),
         "mark": Chain((x.rule(x.set_flow_mark_from_packet()),), Hook(2, 20)),
         "input": Chain(_input(), Hook(1, 0, drop=True)),
     }
-    if uplink is not None:
-        chains["snat"] = Chain((x.rule(x.interface("oifname", uplink), x.masquerade()),), Hook(4, 100, kind="nat"))
-    return chains
 
 
 def _raw() -> tuple[x.Rule, ...]:

@@ -22,6 +22,7 @@ from pyroute2.netlink import (
     NLMSG_ERROR,
 )
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES
+from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -103,25 +104,39 @@ class NfSocket:
 
     def names(self, kind: int, family: int, table: str, name_attribute: int) -> set[str]:
         """The names of all chains or sets (by `kind`) of a table; empty when there is no such table."""
-        self._sequence += 1
-        body = text(1, table)
-        self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
         found: set[str] = set()
+        for values in self._dump(kind, family, text(1, table), f"table {table}"):
+            # Without a table of that name some kernels answer with those of all tables.
+            if values[1].rstrip(b"\0").decode() == table:
+                found.add(values[name_attribute].rstrip(b"\0").decode())
+        return found
+
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of the elements of a map; empty when there is no such map."""
+        found = []
+        for values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
+            for _, element in _attributes(values.get(3, b"")):
+                parts = dict(_attributes(element))
+                key, value = (dict(_attributes(parts[kind]))[1] for kind in (1, 2))
+                found.append((key, value))
+        return found
+
+    def _dump(self, kind: int, family: int, body: bytes, about: str) -> Iterator[dict[int, bytes]]:
+        """The attributes of each message of a listing; none when there is not what is asked for."""
+        self._sequence += 1
+        self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
         while True:
             for received, sequence, payload, _ in _split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
-                    return found
+                    return
                 if received == NLMSG_ERROR:
                     code = -struct.unpack_from("i", payload)[0]
                     if code == errno.ENOENT:
-                        return set()
-                    raise NfError(code, f"listing table {table}", "")
-                # Without a table of that name some kernels answer with those of all tables.
-                values = dict(_attributes(payload[4:]))
-                if values[1].rstrip(b"\0").decode() == table:
-                    found.add(values[name_attribute].rstrip(b"\0").decode())
+                        return
+                    raise NfError(code, f"listing {about}", "")
+                yield dict(_attributes(payload[4:]))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]

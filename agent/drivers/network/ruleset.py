@@ -54,16 +54,22 @@ class Chain:
 
 @dataclass(frozen=True)
 class NfSet:
-    """A set of keys of `types`, or a verdict map. Its elements by their text."""
+    """A set of keys of `types`, a verdict map, or a map to values of the types `data`. Its elements by their text."""
 
     types: tuple[str, ...]
     elements: dict[str, Element] = field(default_factory=dict)
     verdict_map: bool = False
     interval: bool = False
+    data: tuple[str, ...] = ()
     known: bool = True  # False: the kernel has other elements than these
 
     def same_kind(self, other: NfSet) -> bool:
-        return (self.types, self.verdict_map, self.interval) == (other.types, other.verdict_map, other.interval)
+        return (self.types, self.verdict_map, self.interval, self.data) == (
+            other.types,
+            other.verdict_map,
+            other.interval,
+            other.data,
+        )
 
 
 def elements(items: Iterable[Element]) -> dict[str, Element]:
@@ -118,7 +124,8 @@ def take_over(new: Table, chains: set[str], sets: set[str]) -> Iterator[Message]
 def layout(table: Table) -> str:
     """The name of a chain without rules that stands for the hooks a table has and the kinds of its fixed sets."""
     hooks = sorted((name, repr(chain.hook)) for name, chain in table.chains.items() if chain.hook is not None)
-    kinds = sorted((name, value.types, value.verdict_map) for name, value in table.sets.items() if "_" not in name)
+    fixed = {name: value for name, value in table.sets.items() if "_" not in name}
+    kinds = sorted((name, value.types, value.verdict_map, *value.data) for name, value in fixed.items())
     return "layout_" + hashlib.blake2b(repr((hooks, kinds)).encode(), digest_size=4).hexdigest()
 
 
@@ -170,10 +177,8 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
 def _new_set(table: Table, name: str) -> Message:
     value = table.sets[name]
     lengths = [_TYPES[kind][1] for kind in value.types]
-    kind = flags = 0
-    for item in value.types:
-        kind = kind << 6 | _TYPES[item][0]
-    total = sum((length + 3) & ~3 for length in lengths) if len(lengths) > 1 else lengths[0]
+    flags = 0
+    kind, total = _concatenated(value.types)
     data = text(1, table.name) + text(2, name) + u32(4, kind) + u32(5, total)
     if len(lengths) > 1:
         flags |= _CONCAT
@@ -181,12 +186,25 @@ def _new_set(table: Table, name: str) -> Message:
     if value.verdict_map:
         flags |= _MAP
         data += u32(6, _VERDICT_TYPE) + u32(7, 0)
+    if value.data:
+        flags |= _MAP
+        kind, total = _concatenated(value.data)
+        data += u32(6, kind) + u32(7, total)
     if value.interval:
         flags |= _INTERVAL
     data += u32(3, flags) + u32(10, next(_set_ids) & 0x7FFFFFFF)
     if value.types == ("ifname",):
         data += attr(13, _HOST_ORDER)
     return Message(nft.NFT_MSG_NEWSET, NLM_F_CREATE, table.family, data, f"set {name}")
+
+
+def _concatenated(types: tuple[str, ...]) -> tuple[int, int]:
+    """The number of the type that several types make, and its length in bytes."""
+    kind = 0
+    for item in types:
+        kind = kind << 6 | _TYPES[item][0]
+    lengths = [_TYPES[item][1] for item in types]
+    return kind, sum((length + 3) & ~3 for length in lengths) if len(lengths) > 1 else lengths[0]
 
 
 def _elements(table: Table, name: str, items: list[Element], *, add: bool) -> Iterator[Message]:
@@ -228,8 +246,9 @@ def render(table: Table) -> str:
     """The table much as nft would list it, in a fixed order."""
     lines = [f"table {_FAMILIES[table.family]} {table.name} {{"]
     for name, value in sorted(table.sets.items()):
-        kind = f"{' . '.join(value.types)}{' : verdict' if value.verdict_map else ''}"
-        lines.append(f"  {'map' if value.verdict_map else 'set'} {name} {{ type {kind}")
+        to = "verdict" if value.verdict_map else " . ".join(value.data)
+        kind = " . ".join(value.types) + (f" : {to}" if to else "")
+        lines.append(f"  {'map' if to else 'set'} {name} {{ type {kind}")
         if value.interval:
             lines.append("    flags interval")
         lines += [f"    {key}" for key in sorted(value.elements)] + ["  }"]

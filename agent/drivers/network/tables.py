@@ -69,6 +69,11 @@ class KernelTables:
         with self._lock:
             return self._names(family, name, nft.NFT_MSG_GETCHAIN, _CHAIN_NAME)
 
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of a map, none if there is no such map."""
+        with self._lock:
+            return self._nf.elements(family, table, name)
+
     def remove(self, family: int, name: str) -> None:
         with self._lock:
             self._nf.commit(remove(family, name))
