@@ -234,6 +234,10 @@ class Network(Protocol):
     def apply_filter(self, spec: FilterSpec) -> None:
         """Make the namespace filter exactly as wanted, in one atomic commit."""
 
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        """Call back (from another thread) with a VPC's id and what somebody else did to its filter, whenever somebody
+        did; and whether it has been undone, else the text says why not. There is one callback."""
+
     def create_tap(self, port: PortSpec) -> None:
         """A fresh tap in the root namespace, ready for a domain to be started on it."""
 

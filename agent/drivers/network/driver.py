@@ -13,6 +13,7 @@ from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
 from agent.drivers.network import host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.uplink import Uplinks
 
 
@@ -35,11 +36,14 @@ class NetworkDriver:
         self._lock = threading.RLock()  # of the routers
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
+        self._strangers = Strangers()
+        self._strangers_callback: Callable[[str, str, bool], None] = lambda vpc_id, what, repaired: None
         self._router_callback: Callable[[str, bool], None] = lambda vpc_id, present: None
 
     def close(self) -> None:
         """Stop answering DHCP and let go of the namespaces; everything in the kernel stays as it is."""
         self._responder.close()
+        self._strangers.close()
         with self._lock:
             for router in self._routers.values():
                 router.close()
@@ -68,6 +72,7 @@ class NetworkDriver:
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
                     self._unwire(vpc_id, port)
+                self._strangers.forget(self._namespace(vpc_id))
                 router.close()
                 del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))
@@ -88,6 +93,18 @@ class NetworkDriver:
     def apply_filter(self, spec: FilterSpec) -> None:
         with explained(f"change the filter of {spec.vpc_id}"):
             self._router(spec.vpc_id).apply(spec)
+
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        self._strangers_callback = callback
+
+    def _repair(self, vpc_id: str, what: str) -> None:
+        try:
+            with explained(f"repair the filter of {vpc_id}"):
+                self._router(vpc_id).repair()
+        except DriverError as error:
+            self._strangers_callback(vpc_id, f"{what}: {error}", False)
+        else:
+            self._strangers_callback(vpc_id, what, True)
 
     # --------------------------------------------------------------------------------- ports
 
@@ -226,7 +243,9 @@ class NetworkDriver:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                self._routers[vpc_id] = Router(self._namespace(vpc_id))
+                router = Router(self._namespace(vpc_id))
+                router.watch(self._strangers, functools.partial(self._repair, vpc_id))
+                self._routers[vpc_id] = router
             return self._routers[vpc_id]
 
     def _wired(self, vpc_id: str, tap: str) -> links.Link | None:

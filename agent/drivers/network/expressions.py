@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
+from agent.core.specs import Direction
 from agent.drivers.network.nfnl import attr, nest, text, u8, u32
 
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_ARP = 1, 2, 3
@@ -32,7 +33,14 @@ _META = {
     "priority": 2,
     "iif": 4,
 }
-_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
+_CT = {
+    "state": 0,
+    "direction": 1,
+    "status": 2,
+    "mark": 3,
+    "protocol": 10,
+    "proto-src": 11,
+    "proto-dst": 12,
     "ip saddr": 19,
     "ip daddr": 20,
 }
@@ -44,8 +52,8 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
-    "udp dport": (2, 2, 2),
     "th dport": (2, 2, 2),
+    "udp dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 _FIB = {"saddr": 1, "daddr": 2}
@@ -84,6 +92,7 @@ def mac(address: str) -> bytes:
     return bytes.fromhex(address.replace(":", ""))
 
 
+@lru_cache(1 << 16)
 def network(cidr: str) -> tuple[bytes, bytes]:
     """First and last address; ValueError if it is no IPv4 network."""
     try:
@@ -220,22 +229,53 @@ def header_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
     )
 
 
-def original_address(key: str, cidr: str) -> Part:
-    """`ct original ip saddr 10.0.0.0/8`: what the flow's first packet had, whichever way this packet goes."""
-    low, high = network(cidr)
+class _Ends(NamedTuple):
+    """How a rule of one direction knows a flow, whichever way the packet at hand goes.
+
+    The peer as the flow's first packet named it. The port as the guest has it: inwards it is the one that the guest
+    answers from, as a forwarded port was another one before; outwards the one that was asked for.
+    """
+
+    address: str
+    port: str
+    port_direction: int
+
+    @property
+    def port_text(self) -> str:
+        return f"ct {'reply' if self.port_direction else 'original'} {self.port}"
+
+
+_ENDS = {
+    Direction.INGRESS: _Ends("ip saddr", "proto-src", REPLY),
+    Direction.EGRESS: _Ends("ip daddr", "proto-dst", ORIGINAL),
+}
+
+
+@lru_cache(1 << 16)
+def peer(way: Direction, cidr: str) -> Part:
+    """`ct original ip saddr 10.0.0.0/8`"""
+    key, (low, high) = _ENDS[way].address, network(cidr)
     match = _compare(low) if low == high else _range(low, high)
     return Part(f"ct original {key} {cidr}", load_ct(key, direction=ORIGINAL) + match)
 
 
-def original_address_in(key: str, set_name: str) -> Part:
+def peer_in(way: Direction, set_name: str) -> Part:
+    key = _ENDS[way].address
     return Part(f"ct original {key} @{set_name}", load_ct(key, direction=ORIGINAL) + lookup(set_name))
 
 
-def original_port(low: int, high: int) -> Part:
+@lru_cache
+def flow_protocol(name: str) -> Part:
+    """The flow's own: an ICMP error about a TCP flow is judged, and marks it, as that flow."""
+    return Part(f"ct protocol {name}", load_ct("protocol") + _compare(bytes([PROTOCOLS[name]])))
+
+
+@lru_cache(1 << 16)
+def flow_port(way: Direction, low: int, high: int) -> Part:
     first, last = struct.pack("!H", low), struct.pack("!H", high)
     match = _compare(first) if low == high else _range(first, last)
-    shown = str(low) if low == high else f"{low}-{high}"
-    return Part(f"ct original proto-dst {shown}", load_ct("proto-dst", direction=ORIGINAL) + match)
+    ends, shown = _ENDS[way], str(low) if low == high else f"{low}-{high}"
+    return Part(f"{ends.port_text} {shown}", load_ct(ends.port, direction=ends.port_direction) + match)
 
 
 def status(name: str) -> Part:
@@ -273,15 +313,16 @@ def addresses_in(set_name: str) -> Part:
     return Part(f"ip saddr . ip daddr @{set_name}", data)
 
 
-def tuple_in(key: str, set_name: str) -> Part:
-    """Peer address, protocol and port of the flow's first packet in an interval set."""
+def flow_in(way: Direction, set_name: str) -> Part:
+    """The flow's peer, protocol and port are in an interval set."""
+    ends = _ENDS[way]
     data = (
-        load_ct(key, 8, direction=ORIGINAL)
-        + load_meta("l4proto", 9)
-        + load_ct("proto-dst", 10, direction=ORIGINAL)
+        load_ct(ends.address, 8, direction=ORIGINAL)
+        + load_ct("protocol", 9)
+        + load_ct(ends.port, 10, direction=ends.port_direction)
         + lookup(set_name)
     )
-    return Part(f"ct original {key} . meta l4proto . ct original proto-dst @{set_name}", data)
+    return Part(f"ct original {ends.address} . ct protocol . {ends.port_text} @{set_name}", data)
 
 
 def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
@@ -306,10 +347,12 @@ def _verdict(code: int, chain: str = "") -> bytes:
     return nest(2, nest(2, u32(1, code), text(2, chain) if chain else b""))
 
 
+@cache
 def accept() -> Part:
     return Part("accept", _expr("immediate", u32(1, 0), _verdict(_ACCEPT)))
 
 
+@cache
 def drop() -> Part:
     return Part("drop", _expr("immediate", u32(1, 0), _verdict(_DROP)))
 
@@ -399,7 +442,14 @@ def _value(shown: str) -> bytes:
     return ip4(shown) if shown[0].isdecimal() else ifname(shown)
 
 
-def interval_element(low: tuple[int, int, int], high: tuple[int, int, int]) -> Element:
+def forward_element(name: str, ether: str, cidr: str) -> Element:
+    """A port with its MAC and a network of addresses."""
+    low, high = network(cidr)
+    head = ifname(name) + mac(ether) + b"\0\0"
+    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
+
+
+def interval_element(low: tuple[int, ...], high: tuple[int, ...]) -> Element:
     """Ranges of (address, protocol, port), ends included."""
     first, last = (struct.pack("!IB3xH2x", *end) for end in (low, high))
     addresses = f"{ipaddress.IPv4Address(low[0])}-{ipaddress.IPv4Address(high[0])}"

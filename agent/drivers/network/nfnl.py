@@ -50,6 +50,15 @@ def u32(kind: int, value: int) -> bytes:
     return struct.pack("=HH", 8, kind) + struct.pack("!I", value & 0xFFFFFFFF)
 
 
+def string(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
+def number(data: bytes) -> int:
+    """Of an attribute as `u32` makes it."""
+    return int(struct.unpack("!i", data)[0])
+
+
 def u8(kind: int, value: int) -> bytes:
     return attr(kind, bytes([value]))
 
@@ -102,41 +111,46 @@ class NfSocket:
         if code:
             raise NfError(code, batch[index].about if index is not None else "the batch as a whole", detail)
 
-    def names(self, kind: int, family: int, table: str, name_attribute: int) -> set[str]:
-        """The names of all chains or sets (by `kind`) of a table; empty when there is no such table."""
-        found: set[str] = set()
-        for values in self._dump(kind, family, text(1, table), f"table {table}"):
-            # Without a table of that name some kernels answer with those of all tables.
-            if values[1].rstrip(b"\0").decode() == table:
-                found.add(values[name_attribute].rstrip(b"\0").decode())
-        return found
+    @property
+    def port(self) -> int:
+        """What the kernel tells others apart by who asked for a change."""
+        return int(self._socket.getsockname()[0])
+
+    def things(self, kind: int, family: int, table: str) -> list[dict[int, bytes]]:
+        """The attributes of all things of a table that `kind` asks for; none when there is no such table."""
+        # Without a table of that name some kernels answer with those of all tables.
+        found = self._listed(kind, family, text(1, table), f"table {table}")
+        return [values for values in found if string(values[1]) == table]
 
     def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
-        """Keys and values of the elements of a map; empty when there is no such map."""
+        """Keys and values of a map; none when there is no such map."""
         found = []
-        for values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
-            for _, element in _attributes(values.get(3, b"")):
-                parts = dict(_attributes(element))
-                key, value = (dict(_attributes(parts[kind]))[1] for kind in (1, 2))
+        asked = text(1, table) + text(2, name)
+        for values in self._listed(nft.NFT_MSG_GETSETELEM, family, asked, f"map {name} of table {table}"):
+            for _, element in attributes(values.get(3, b"")):
+                parts = dict(attributes(element))
+                key, value = (dict(attributes(parts[part]))[1] for part in (1, 2))
                 found.append((key, value))
         return found
 
-    def _dump(self, kind: int, family: int, body: bytes, about: str) -> Iterator[dict[int, bytes]]:
-        """The attributes of each message of a listing; none when there is not what is asked for."""
+    def _listed(self, kind: int, family: int, body: bytes, about: str) -> list[dict[int, bytes]]:
+        """The attributes of each message of an answer; none when there is not what was asked for."""
         self._sequence += 1
         self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
+        found: list[dict[int, bytes]] = []
         while True:
-            for received, sequence, payload, _ in _split(self._socket.recv(1 << 18)):
+            for received, sequence, payload, _ in split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
-                    return
+                    return found
                 if received == NLMSG_ERROR:
                     code = -struct.unpack_from("i", payload)[0]
                     if code == errno.ENOENT:
-                        return
+                        return []
                     raise NfError(code, f"listing {about}", "")
-                yield dict(_attributes(payload[4:]))
+                if payload[0] == family:
+                    found.append(dict(attributes(payload[4:])))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]
@@ -160,7 +174,7 @@ class NfSocket:
         """(errno, index of the message or None, the kernel's words) of the first error; errno 0 for success."""
         error: tuple[int, int | None, str] = (0, None, "")
         while True:
-            for kind, sequence, payload, flags in _split(self._socket.recv(1 << 18)):
+            for kind, sequence, payload, flags in split(self._socket.recv(1 << 18)):
                 if kind != NLMSG_ERROR or not first <= sequence <= first + count + 1:
                     continue
                 code = -struct.unpack_from("i", payload)[0]
@@ -171,7 +185,7 @@ class NfSocket:
                     return error
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
+def split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
     """(kind, sequence, payload, flags) of each message in a datagram."""
     offset = 0
     while offset + 16 <= len(data):
@@ -182,7 +196,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
         offset += (length + 3) & ~3
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("HH", data, offset)
@@ -197,4 +211,4 @@ def _explanation(payload: bytes, flags: int) -> str:
     if not flags & _ACK_TLVS:
         return ""
     start = 4 + 16 if flags & _CAPPED else 4 + struct.unpack_from("I", payload, 4)[0]
-    return dict(_attributes(payload[start:])).get(1, b"").rstrip(b"\0").decode(errors="replace")
+    return string(dict(attributes(payload[start:])).get(1, b""))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import filter as vpc_filter
-from agent.drivers.network import links, nat, netns, shaping
+from agent.drivers.network import fence, links, nat, netns, shaping
+from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
-from agent.drivers.network.filter import PORT_GROUP
+from agent.drivers.network.filter import Compiler
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
@@ -49,7 +51,9 @@ class Router:
         except BaseException:
             self.namespace.close()
             raise
+        self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
+        self._applying = threading.Lock()
         self._pair: int | None = None  # the number of its link, seen last
         self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
 
@@ -63,9 +67,11 @@ class Router:
 
     def ensure(self, spec: VpcSpec) -> None:
         """Everything but the uplink. The filter comes first and is closed: no port works before it is known."""
-        if not self._tables.chains(NFPROTO_INET, vpc_filter.TABLE):
+        if not self._tables.chains(NFPROTO_INET, TABLE):
             self._tables.forget()
             self.apply(self._spec or FilterSpec(spec.vpc_id))
+        if self._spec is not None:
+            self._close_without_filter()
         self.namespace.sysctl(_NAMESPACE_SYSCTLS | _TRACKING_SYSCTLS)
         self.namespace.run(lambda: self._ensure_addresses(spec))
 
@@ -86,8 +92,30 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(vpc_filter.translate(spec))
-        self._spec = spec
+        with self._applying:
+            self._tables.apply(self._compiler.compile(spec))
+            if self._spec is None:
+                self._close_without_filter()
+            self._spec = spec
+
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the filter, until `strangers` forgets the namespace."""
+        monitor = self.namespace.run(self._tables.monitor)
+        strangers.watch(str(self.namespace.name), monitor, self._tables.names, changed)
+
+    def repair(self) -> None:
+        """The filter was changed by somebody else. Flows that passed meanwhile are examined again."""
+        with self._applying:
+            if self._spec is None:
+                return
+            self._tables.forget()
+            self._compiler.renew()
+            self._tables.apply(self._compiler.compile(self._spec))
+            self._close_without_filter()
+
+    def _close_without_filter(self) -> None:
+        self.namespace.sysctl(fence.SYSCTLS)
+        self.namespace.run(lambda: fence.ensure(self.namespace.ip))
 
     def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""

@@ -6,7 +6,6 @@ Golden tests read `render`; the kernel gets what `replace` or `change` says, in 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
@@ -44,6 +43,11 @@ class Hook:
     priority: int
     kind: str = "filter"
     drop: bool = False  # the policy
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """What cannot be changed."""
+        return self.number, self.priority, self.kind
 
 
 @dataclass(frozen=True)
@@ -102,31 +106,38 @@ def replace(new: Table) -> Iterator[Message]:
     """
     yield from remove(new.family, new.name)
     yield Message(nft.NFT_MSG_NEWTABLE, NLM_F_CREATE, new.family, text(1, new.name), f"table {new.name}")
-    chains = {**new.chains, layout(new): Chain(())}
-    yield from change(Table(new.family, new.name, {}, {}), dataclasses.replace(new, chains=chains))
+    yield from change(Table(new.family, new.name, {}, {}), new)
 
 
-def take_over(new: Table, chains: set[str], sets: set[str]) -> Iterator[Message]:
-    """From a table of the same layout, of which only the names of its chains and sets are known.
+SetKind = tuple[int, int, int]  # number of the keys' type, their length, flags
 
-    Its base chains stay and are filled anew, so that no packet is lost.
-    """
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a table in the kernel: not what is in its chains and sets."""
+
+    chains: dict[str, Hook | None]
+    sets: dict[str, SetKind]
+    plain: bool = True  # it is active, and has nothing but chains and sets
+
+
+def take_over(new: Table, found: Found) -> Iterator[Message] | None:
+    """From a table of which only that much is known. Its base chains stay and are filled anew, so that no packet is
+    lost. None: it cannot become `new` this way."""
     blank = NfSet(())
+    for name, chain in new.chains.items():
+        hook = found.chains.get(name, chain.hook)
+        if hook != chain.hook and (not hook or not chain.hook or hook.place != chain.hook.place):
+            return None
+    if not found.plain or any(name in found.sets and found.sets[name] != _kind(new.sets[name]) for name in new.sets):
+        return None
     old = Table(
         new.family,
         new.name,
-        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in sets},
-        {name: Chain((Rule("?", b""),)) for name in chains - {layout(new)}},
+        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in found.sets},
+        {name: Chain((Rule("?", b""),), hook) for name, hook in found.chains.items()},
     )
     return change(old, new)
-
-
-def layout(table: Table) -> str:
-    """The name of a chain without rules that stands for the hooks a table has and the kinds of its fixed sets."""
-    hooks = sorted((name, repr(chain.hook)) for name, chain in table.chains.items() if chain.hook is not None)
-    fixed = {name: value for name, value in table.sets.items() if "_" not in name}
-    kinds = sorted((name, value.types, value.verdict_map, *value.data) for name, value in fixed.items())
-    return "layout_" + hashlib.blake2b(repr((hooks, kinds)).encode(), digest_size=4).hexdigest()
 
 
 def change(old: Table, new: Table) -> Iterator[Message]:
@@ -137,16 +148,22 @@ def change(old: Table, new: Table) -> Iterator[Message]:
         if name in old.sets:
             raise ValueError(f"set {name} cannot change its type")
         yield _new_set(new, name)
-    # Base chains last: a new one drops everything until the batch is committed.
-    added = sorted(new.chains.keys() - old.chains.keys(), key=lambda name: new.chains[name].hook is not None)
+    # Base chains last: a new one drops everything until the batch is committed. They keep their order: in it the kernel
+    # lets go of them when somebody deletes the table.
+    added = sorted((n for n in new.chains if n not in old.chains), key=lambda name: new.chains[name].hook is not None)
     for name in added:
         yield _new_chain(new, name)
     for name in new.sets:
         yield from _exchange(new, name, old.sets[name] if name in kept else NfSet(()))
     for name, chain in new.chains.items():
-        if name in old.chains and old.chains[name].rules != chain.rules:
+        before = old.chains.get(name)
+        if before is chain:
+            continue
+        if before is not None and before.hook != chain.hook:
+            yield _new_chain(new, name)  # another policy
+        if before is not None and before.rules != chain.rules:
             yield _flush(new, name)
-        if name not in old.chains or old.chains[name].rules != chain.rules:
+        if before is None or before.rules != chain.rules:
             yield from _rules(new, name)
     gone = old.chains.keys() - new.chains.keys()
     for name in gone:
@@ -159,10 +176,10 @@ def change(old: Table, new: Table) -> Iterator[Message]:
 
 def _exchange(table: Table, name: str, old: NfSet) -> Iterator[Message]:
     """The elements of a set instead of those of `old`."""
+    if old is table.sets[name]:
+        return
     before, wanted = old.elements, table.sets[name].elements
     if not old.known:
-        if table.sets[name].interval:
-            return  # named after its content
         head = text(1, table.name) + text(2, name)
         yield Message(nft.NFT_MSG_DELSETELEM, 0, table.family, head, f"elements of set {name}")
         before = {}
@@ -174,24 +191,24 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
     return [element for key, element in of.items() if key not in there]
 
 
+def _kind(value: NfSet) -> SetKind:
+    number, total = _concatenated(value.types)
+    flags = _CONCAT if len(value.types) > 1 else 0
+    flags |= (_MAP if value.verdict_map or value.data else 0) | (_INTERVAL if value.interval else 0)
+    return number, total, flags
+
+
 def _new_set(table: Table, name: str) -> Message:
     value = table.sets[name]
-    lengths = [_TYPES[kind][1] for kind in value.types]
-    flags = 0
-    kind, total = _concatenated(value.types)
-    data = text(1, table.name) + text(2, name) + u32(4, kind) + u32(5, total)
-    if len(lengths) > 1:
-        flags |= _CONCAT
-        data += nest(9, nest(2, *(nest(1, u32(1, length)) for length in lengths)))
+    number, total, flags = _kind(value)
+    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, total)
+    if len(value.types) > 1:
+        data += nest(9, nest(2, *(nest(1, u32(1, _TYPES[kind][1])) for kind in value.types)))
     if value.verdict_map:
-        flags |= _MAP
         data += u32(6, _VERDICT_TYPE) + u32(7, 0)
     if value.data:
-        flags |= _MAP
-        kind, total = _concatenated(value.data)
-        data += u32(6, kind) + u32(7, total)
-    if value.interval:
-        flags |= _INTERVAL
+        number, total = _concatenated(value.data)
+        data += u32(6, number) + u32(7, total)
     data += u32(3, flags) + u32(10, next(_set_ids) & 0x7FFFFFFF)
     if value.types == ("ifname",):
         data += attr(13, _HOST_ORDER)
