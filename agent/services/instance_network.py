@@ -89,5 +89,5 @@ def _give(caller: Caller, instance: Instance, ip: str) -> PublicAddress:
 
 def _instance(caller: Caller, instance_id: str) -> Instance:
     instance = instances.get(caller, instance_id)
-    instances.check_state(instance, "change_address")
+    instances.check_state(instance, "change_addresses")
     return instance
