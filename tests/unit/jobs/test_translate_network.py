@@ -28,7 +28,7 @@ def public(
         account_id=cloud.account_id,
         kind=kind,
         ip=ip,
-        bandwidth_mbps=mbps,
+        bandwidth_mbps=bandwidth,
         interface_id=interface.id,
         private_ip=private_ip,
         created_at=START,
