@@ -261,6 +261,9 @@ class Network(Protocol):
     def listen(self, vpc_id: str, address: str, port: int) -> socket.socket:
         """A listening TCP socket on an address of the VPC's router, for its services."""
 
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
+
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there; no-op when
         there is no such port."""

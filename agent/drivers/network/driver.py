@@ -19,14 +19,16 @@ from agent.drivers.network.uplink import Uplinks
 class NetworkDriver:
     """Routers and ports on this host whose names begin with `prefix`; nothing else is touched.
 
-    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` is told to
-    guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the agent's.
-    Calls may come from any thread; those of one VPC follow each other.
+    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` and `domain`
+    are told to guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the
+    agent's. Calls may come from any thread; those of one VPC follow each other.
     """
 
-    def __init__(self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None) -> None:
+    def __init__(
+        self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None, domain: str = ""
+    ) -> None:
         self._prefix = prefix
-        self._dns = dns
+        self._dns, self._domain = dns, domain
         with explained(f"enter the host's network namespace {host_netns or ''}".rstrip()):
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
@@ -176,6 +178,11 @@ class NetworkDriver:
         with explained(f"listen on {address}:{port} in {vpc_id}"):
             return self._router(vpc_id).listen(address, port)
 
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
+        with explained(f"receive on {address}:{port} in {vpc_id}"):
+            return self._router(vpc_id).bound(socket.SOCK_DGRAM, address, port)
+
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there."""
         if vpc_id is None:
@@ -218,7 +225,7 @@ class NetworkDriver:
             namespace.run(lambda: links.delete(namespace.ip, tap))
 
     def _know(self, port: PortSpec) -> None:
-        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns))
+        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))
 
     def _listen_for_dhcp(self, vpc_id: str, router: Router) -> None:
         with self._lock:

@@ -35,6 +35,7 @@ _PAYLOAD = {
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
     "th dport": (2, 2, 2),
+    "udp dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 _FIB = {"saddr": 1, "daddr": 2}

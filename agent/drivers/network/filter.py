@@ -26,7 +26,7 @@ from functools import lru_cache
 from itertools import chain as concat
 from typing import NamedTuple
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
 from agent.drivers.network import expressions as x
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
@@ -290,7 +290,7 @@ def _in(generation: int) -> tuple[x.Rule, ...]:
 
 
 def _input() -> tuple[x.Rule, ...]:
-    """What may reach the router: ping, metadata, answers. DHCP is taken from the link before this."""
+    """What may reach the router: ping, metadata, DNS, answers. DHCP is taken from the link before this."""
     from_port = x.group("iifgroup", PORT_GROUP)
     return (
         x.rule(x.state("invalid"), x.drop()),
@@ -304,6 +304,17 @@ def _input() -> tuple[x.Rule, ...]:
             x.protocol("tcp"),
             x.header("tcp dport", b"\0\x50", "80"),
             x.accept(),
+        ),
+        *(
+            x.rule(
+                from_port,
+                x.ipv4(),
+                x.header("ip daddr", x.ip4(NAME_SERVER), NAME_SERVER),
+                x.protocol(protocol),
+                x.header(f"{protocol} dport", b"\0\x35", "53"),
+                x.accept(),
+            )
+            for protocol in ("udp", "tcp")
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
 from agent.drivers.network import filter as vpc_filter
@@ -70,7 +70,7 @@ class Router:
         ip = self.namespace.ip
         loopback = links.required(ip, "lo")
         ip.link("set", index=loopback, state="up")
-        wanted = {*spec.gateways, METADATA_ADDRESS}
+        wanted = {*spec.gateways, METADATA_ADDRESS, NAME_SERVER}
         present = {address for address, _ in links.addresses(ip, loopback) if not address.startswith("127.")}
         for address in sorted(wanted - present):
             ip.addr("replace", index=loopback, address=address, prefixlen=32)
@@ -153,12 +153,18 @@ class Router:
 
     def listen(self, address: str, port: int) -> socket.socket:
         """A listening TCP socket of the router."""
-        listener = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(128)
-        except BaseException:
-            listener.close()
-            raise
+        listener = self.bound(socket.SOCK_STREAM, address, port)
+        listener.listen(128)
         return listener
+
+    def bound(self, kind: int, address: str, port: int) -> socket.socket:
+        """A socket of that kind (`socket.SOCK_…`) on an address of the router."""
+        made = self.namespace.run(lambda: socket.socket(socket.AF_INET, kind))
+        try:
+            if kind == socket.SOCK_STREAM:  # for UDP it would let two answer
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made
