@@ -115,9 +115,9 @@ class NfSocket:
         """Keys and values of the elements of a map; empty when there is no such map."""
         found = []
         for values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
-            for _, element in _attributes(values.get(3, b"")):
-                parts = dict(_attributes(element))
-                key, value = (dict(_attributes(parts[kind]))[1] for kind in (1, 2))
+            for _, element in attributes(values.get(3, b"")):
+                parts = dict(attributes(element))
+                key, value = (dict(attributes(parts[kind]))[1] for kind in (1, 2))
                 found.append((key, value))
         return found
 
@@ -126,7 +126,7 @@ class NfSocket:
         self._sequence += 1
         self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
         while True:
-            for received, sequence, payload, _ in _split(self._socket.recv(1 << 18)):
+            for received, sequence, payload, _ in split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
@@ -136,7 +136,7 @@ class NfSocket:
                     if code == errno.ENOENT:
                         return
                     raise NfError(code, f"listing {about}", "")
-                yield dict(_attributes(payload[4:]))
+                yield dict(attributes(payload[4:]))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]
@@ -160,7 +160,7 @@ class NfSocket:
         """(errno, index of the message or None, the kernel's words) of the first error; errno 0 for success."""
         error: tuple[int, int | None, str] = (0, None, "")
         while True:
-            for kind, sequence, payload, flags in _split(self._socket.recv(1 << 18)):
+            for kind, sequence, payload, flags in split(self._socket.recv(1 << 18)):
                 if kind != NLMSG_ERROR or not first <= sequence <= first + count + 1:
                     continue
                 code = -struct.unpack_from("i", payload)[0]
@@ -171,7 +171,7 @@ class NfSocket:
                     return error
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
+def split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
     """(kind, sequence, payload, flags) of each message in a datagram."""
     offset = 0
     while offset + 16 <= len(data):
@@ -182,7 +182,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
         offset += (length + 3) & ~3
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("HH", data, offset)
@@ -197,4 +197,4 @@ def _explanation(payload: bytes, flags: int) -> str:
     if not flags & _ACK_TLVS:
         return ""
     start = 4 + 16 if flags & _CAPPED else 4 + struct.unpack_from("I", payload, 4)[0]
-    return dict(_attributes(payload[start:])).get(1, b"").rstrip(b"\0").decode(errors="replace")
+    return dict(attributes(payload[start:])).get(1, b"").rstrip(b"\0").decode(errors="replace")
