@@ -243,6 +243,10 @@ class Network(Protocol):
     def wire_port(self, port: PortSpec) -> None:
         """Move the tap into the VPC's namespace and route it. The filter must know it before."""
 
+    def limit_port(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` with the outside hold from now on, also for flows that are open. The port may
+        be missing: `wire_port` applies it, too."""
+
     def remove_port(self, vpc_id: str, tap: str) -> None:
         """The tap is gone from wherever it was; its DHCP answer too."""
 

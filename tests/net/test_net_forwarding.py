@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from test_net_uplink import Stage, stage  # noqa: F401
+from stage import Stage
 
 from agent.core.specs import HostCheck
 from agent.drivers.network import netns
@@ -72,22 +72,22 @@ table inet house {
 """
 
 
-def check(stage: Stage, **vpcs: str) -> dict[str, HostCheck]:  # noqa: F811
+def check(stage: Stage, **vpcs: str) -> dict[str, HostCheck]:
     return {found.subject: found for found in stage.lab.driver.check_host(vpcs)}
 
 
-def load(stage: Stage, rules: str) -> None:  # noqa: F811
+def load(stage: Stage, rules: str) -> None:
     line = ["ip", "netns", "exec", str(stage.host.name), "nft", "-f", "-"]
     subprocess.run(line, input=rules, text=True, check=True, timeout=20)
 
 
-def everything(stage: Stage) -> str:  # noqa: F811
+def everything(stage: Stage) -> str:
     """What a try must leave as it was."""
     listed = [("nft", "-s", "list", "ruleset"), ("ip", "-o", "link"), ("ip", "route"), ("sysctl", "net.ipv4.conf")]
     return "".join(stage.on_host(*line) for line in listed) + repr(sorted(netns.names()))
 
 
-def test_a_host_without_a_firewall_is_no_obstacle_and_stays_as_it_is(stage: Stage) -> None:  # noqa: F811
+def test_a_host_without_a_firewall_is_no_obstacle_and_stays_as_it_is(stage: Stage) -> None:
     load(stage, LIBVIRT)
     before = everything(stage)
     found = check(stage, lab="10.0.0.0/8")
@@ -107,7 +107,7 @@ def test_a_host_without_a_firewall_is_no_obstacle_and_stays_as_it_is(stage: Stag
     ids=["docker", "ufw", "firewalld"],
 )
 def test_who_drops_is_named_with_what_helps(
-    stage: Stage,  # noqa: F811
+    stage: Stage,
     rules: str,
     chain: str,
     program: str,
@@ -126,7 +126,7 @@ def test_who_drops_is_named_with_what_helps(
     assert {check(stage)[way].state for way in ("out", "in")} == {"ok"}
 
 
-def test_a_rule_of_the_owner_that_keeps_others_out_can_be_mended_as_told(stage: Stage) -> None:  # noqa: F811
+def test_a_rule_of_the_owner_that_keeps_others_out_can_be_mended_as_told(stage: Stage) -> None:
     load(stage, OWN)
     found = check(stage)
     assert (found["out"].state, found["in"].state) == ("ok", "problem")
@@ -136,20 +136,20 @@ def test_a_rule_of_the_owner_that_keeps_others_out_can_be_mended_as_told(stage: 
     assert check(stage)["in"].state == "ok"
 
 
-def test_what_has_the_same_addresses_as_a_vpc_is_named(stage: Stage) -> None:  # noqa: F811
+def test_what_has_the_same_addresses_as_a_vpc_is_named(stage: Stage) -> None:
     found = check(stage, lab="203.0.113.0/24")["addresses"]
     assert found.state == "unknown"
     assert found.what == "203.0.113.0/24 of wan0 is also in lab (203.0.113.0/24)"
 
 
 @pytest.mark.parametrize("stage", ["wan7", "none"], indirect=True)
-def test_without_an_interface_nothing_is_tried(stage: Stage) -> None:  # noqa: F811
+def test_without_an_interface_nothing_is_tried(stage: Stage) -> None:
     found = check(stage)
     assert set(found) == {"uplink", "addresses"}
     assert found["uplink"].state == ("problem" if stage.lab.uplink == "wan7" else "ok")
 
 
-def test_packets_that_vanish_elsewhere_are_not_called_free(stage: Stage) -> None:  # noqa: F811
+def test_packets_that_vanish_elsewhere_are_not_called_free(stage: Stage) -> None:
     stage.on_host("ip", "route", "add", "blackhole", "203.0.113.77/32")
     found = check(stage)
     assert found["out"].state == "unknown"

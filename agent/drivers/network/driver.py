@@ -158,11 +158,17 @@ class NetworkDriver:
                 found.update(dict.fromkeys(self._router(vpc_id).ports(), vpc_id))
             return found
 
+    def limit_port(self, port: PortSpec) -> None:
+        with explained(f"limit the bandwidth of {port.instance_id} in {port.vpc_id}"):
+            self._router(port.vpc_id).limit(port)
+
     def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
         for port in ports:
             self._know(port)
-        with explained(f"answer DHCP in {vpc_id}"):
-            self._listen_for_dhcp(vpc_id, self._router(vpc_id))
+        with explained(f"take over the ports of {vpc_id}"):
+            router = self._router(vpc_id)
+            router.limit_all(ports)
+            self._listen_for_dhcp(vpc_id, router)
 
     # --------------------------------------------------------------------------------- traffic of the router
 
@@ -230,8 +236,7 @@ class NetworkDriver:
 
     def _unwire(self, vpc_id: str, tap: str) -> None:
         if netns.exists(self._namespace(vpc_id)):
-            namespace = self._router(vpc_id).namespace
-            namespace.run(lambda: links.delete(namespace.ip, tap))
+            self._router(vpc_id).remove(tap)
 
     def _know(self, port: PortSpec) -> None:
         self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
 from agent.drivers.network import filter as vpc_filter
-from agent.drivers.network import links, nat, netns
+from agent.drivers.network import links, nat, netns, shaping
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import PORT_GROUP
 from agent.drivers.network.tables import KernelTables
@@ -49,6 +50,8 @@ class Router:
             self.namespace.close()
             raise
         self._spec: FilterSpec | None = None  # applied last
+        self._pair: int | None = None  # the number of its link, seen last
+        self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -90,7 +93,11 @@ class Router:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""
         if not self._nat.chains(NFPROTO_INET, nat.TABLE):
             self._nat.forget()
-        self._nat.apply((nat.translate(spec, ends),))
+        self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
+        if pair != self._pair:
+            self._pair = pair
+            self.limit_all()
 
     # --------------------------------------------------------------------------------- ports
 
@@ -116,6 +123,48 @@ class Router:
         ip.link("set", index=index, state="up")
         ip.route("replace", dst=f"{port.ip}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
         ip.neigh("replace", dst=port.ip, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        self.limit(port)
+
+    def limit(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` hold from now on, or from when its link is here."""
+        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
+        self.namespace.run(lambda: self._limit(port.tap))
+
+    def limit_all(self, ports: Iterable[PortSpec] = ()) -> None:
+        """The same for all `ports` at once, and for those known before whose classes went with the pair."""
+        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
+        if self._limits:
+            self.namespace.run(self._limit_all)
+
+    def _limit_all(self) -> None:
+        ip = self.namespace.ip
+        numbers = {link.name: link.number for link in links.all(ip) if link.name in self._limits}
+        limited = shaping.inbound_limited(ip), shaping.outbound_limited(ip, numbers.values())
+        for tap, number in numbers.items():
+            for held, wanted, limit in zip(
+                limited, self._limits[tap], (shaping.limit_inbound, shaping.limit_outbound), strict=True
+            ):
+                if wanted or number in held:
+                    limit(ip, number, wanted)
+
+    def _limit(self, tap: str) -> None:
+        ip = self.namespace.ip
+        number = links.index(ip, tap)
+        if number is not None:
+            inbound, outbound = self._limits[tap]
+            shaping.limit_inbound(ip, number, inbound)
+            shaping.limit_outbound(ip, number, outbound)
+
+    def remove(self, tap: str) -> None:
+        """The link is gone, and its class at the pair."""
+        self._limits.pop(tap, None)
+        self.namespace.run(lambda: self._remove(tap))
+
+    def _remove(self, tap: str) -> None:
+        index = links.index(self.namespace.ip, tap)
+        if index is not None:
+            shaping.limit_outbound(self.namespace.ip, index, 0)
+            links.delete(self.namespace.ip, tap)
 
     def ports(self) -> set[str]:
         return self.namespace.run(
