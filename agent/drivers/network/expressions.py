@@ -30,6 +30,7 @@ _META = {
     "iifgroup": 21,
     "oifgroup": 22,
     "mark": 3,
+    "nftrace": 12,
     "priority": 2,
     "iif": 4,
 }
@@ -330,6 +331,13 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 
 
 # ------------------------------------------------------------------------------------- statements
+
+
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
 
 
 def counter() -> Part:

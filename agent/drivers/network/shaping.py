@@ -15,7 +15,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from agent.drivers.network import expressions as x
 from agent.drivers.network import links
-from agent.drivers.network.filter import PORT_GROUP
+from agent.drivers.network.base_chains import PORT_GROUP
 from agent.drivers.network.nat import INSIDE
 from agent.drivers.network.ruleset import Chain, Hook, Table
 
