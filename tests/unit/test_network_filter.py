@@ -85,8 +85,7 @@ def check(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spec"),
-    [("closed", FilterSpec("vpc-1")), ("typical", TYPICAL), ("many", MANY), ("classic", CLASSIC)],
+    ("name", "spec"), [("closed", FilterSpec("vpc-1")), ("typical", TYPICAL), ("many", MANY), ("classic", CLASSIC)]
 )
 def test_golden(name: str, spec: FilterSpec) -> None:
     check(f"{name}.nft", "\n".join(map(render, translate(spec))))

@@ -30,17 +30,11 @@ _META = {
     "iifgroup": 21,
     "oifgroup": 22,
     "mark": 3,
+    "nftrace": 12,
     "priority": 2,
     "iif": 4,
 }
-_CT = {
-    "state": 0,
-    "direction": 1,
-    "status": 2,
-    "mark": 3,
-    "protocol": 10,
-    "proto-src": 11,
-    "proto-dst": 12,
+_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
     "ip saddr": 19,
     "ip daddr": 20,
 }
@@ -339,6 +333,13 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 # ------------------------------------------------------------------------------------- statements
 
 
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
+
+
 def counter() -> Part:
     return Part("counter", _expr("counter", attr(1, bytes(8)), attr(2, bytes(8))))
 
@@ -417,6 +418,13 @@ def sender_element(name: str, ether: str, address: str) -> Element:
     return Element(f'"{name}" . {ether} . {address}', _element(key))
 
 
+def forward_element(name: str, ether: str, cidr: str) -> Element:
+    """A port with its MAC and a network of addresses."""
+    low, high = network(cidr)
+    head = ifname(name) + mac(ether) + b"\0\0"
+    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
+
+
 def tuple_element(*values: str) -> Element:
     """A concatenation of addresses, interfaces, protocols and ports, each as its text: `192.0.2.1 . tcp . 80`."""
     return Element(" . ".join(values), _element(_joined(values)))
@@ -440,13 +448,6 @@ def _value(shown: str) -> bytes:
     if shown in PROTOCOLS:
         return bytes([PROTOCOLS[shown]])
     return ip4(shown) if shown[0].isdecimal() else ifname(shown)
-
-
-def forward_element(name: str, ether: str, cidr: str) -> Element:
-    """A port with its MAC and a network of addresses."""
-    low, high = network(cidr)
-    head = ifname(name) + mac(ether) + b"\0\0"
-    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
 
 
 def interval_element(low: tuple[int, ...], high: tuple[int, ...]) -> Element:

@@ -118,39 +118,36 @@ class NfSocket:
 
     def things(self, kind: int, family: int, table: str) -> list[dict[int, bytes]]:
         """The attributes of all things of a table that `kind` asks for; none when there is no such table."""
+        found = self._dump(kind, family, text(1, table), f"table {table}")
         # Without a table of that name some kernels answer with those of all tables.
-        found = self._listed(kind, family, text(1, table), f"table {table}")
-        return [values for values in found if string(values[1]) == table]
+        return [values for of_family, values in found if of_family == family and string(values[1]) == table]
 
     def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
-        """Keys and values of a map; none when there is no such map."""
+        """Keys and values of the elements of a map; empty when there is no such map."""
         found = []
-        asked = text(1, table) + text(2, name)
-        for values in self._listed(nft.NFT_MSG_GETSETELEM, family, asked, f"map {name} of table {table}"):
+        for _, values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
             for _, element in attributes(values.get(3, b"")):
                 parts = dict(attributes(element))
-                key, value = (dict(attributes(parts[part]))[1] for part in (1, 2))
+                key, value = (dict(attributes(parts[kind]))[1] for kind in (1, 2))
                 found.append((key, value))
         return found
 
-    def _listed(self, kind: int, family: int, body: bytes, about: str) -> list[dict[int, bytes]]:
-        """The attributes of each message of an answer; none when there is not what was asked for."""
+    def _dump(self, kind: int, family: int, body: bytes, about: str) -> Iterator[tuple[int, dict[int, bytes]]]:
+        """Family and attributes of each message of a listing; none when there is not what is asked for."""
         self._sequence += 1
         self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
-        found: list[dict[int, bytes]] = []
         while True:
             for received, sequence, payload, _ in split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
-                    return found
+                    return
                 if received == NLMSG_ERROR:
                     code = -struct.unpack_from("i", payload)[0]
                     if code == errno.ENOENT:
-                        return []
+                        return
                     raise NfError(code, f"listing {about}", "")
-                if payload[0] == family:
-                    found.append(dict(attributes(payload[4:])))
+                yield payload[0], dict(attributes(payload[4:]))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]

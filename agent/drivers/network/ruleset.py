@@ -109,7 +109,7 @@ def replace(new: Table) -> Iterator[Message]:
     yield from change(Table(new.family, new.name, {}, {}), new)
 
 
-SetKind = tuple[int, int, int]  # number of the keys' type, their length, flags
+SetKind = tuple[int, int, int, int]  # number of the keys' type, their length, flags, number of the data's type
 
 
 @dataclass(frozen=True)
@@ -192,23 +192,23 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
 
 
 def _kind(value: NfSet) -> SetKind:
-    number, total = _concatenated(value.types)
+    number, length = _concatenated(value.types)
+    data = _VERDICT_TYPE if value.verdict_map else _concatenated(value.data)[0]
     flags = _CONCAT if len(value.types) > 1 else 0
-    flags |= (_MAP if value.verdict_map or value.data else 0) | (_INTERVAL if value.interval else 0)
-    return number, total, flags
+    flags |= (_MAP if data else 0) | (_INTERVAL if value.interval else 0)
+    return number, length, flags, data
 
 
 def _new_set(table: Table, name: str) -> Message:
     value = table.sets[name]
-    number, total, flags = _kind(value)
-    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, total)
+    number, length, flags, data_number = _kind(value)
+    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, length)
     if len(value.types) > 1:
         data += nest(9, nest(2, *(nest(1, u32(1, _TYPES[kind][1])) for kind in value.types)))
     if value.verdict_map:
-        data += u32(6, _VERDICT_TYPE) + u32(7, 0)
+        data += u32(6, data_number) + u32(7, 0)
     if value.data:
-        number, total = _concatenated(value.data)
-        data += u32(6, number) + u32(7, total)
+        data += u32(6, data_number) + u32(7, _concatenated(value.data)[1])
     data += u32(3, flags) + u32(10, next(_set_ids) & 0x7FFFFFFF)
     if value.types == ("ifname",):
         data += attr(13, _HOST_ORDER)
@@ -217,11 +217,11 @@ def _new_set(table: Table, name: str) -> Message:
 
 def _concatenated(types: tuple[str, ...]) -> tuple[int, int]:
     """The number of the type that several types make, and its length in bytes."""
-    kind = 0
-    for item in types:
-        kind = kind << 6 | _TYPES[item][0]
-    lengths = [_TYPES[item][1] for item in types]
-    return kind, sum((length + 3) & ~3 for length in lengths) if len(lengths) > 1 else lengths[0]
+    number = length = 0
+    for name in types:
+        number = number << 6 | _TYPES[name][0]
+        length += (_TYPES[name][1] + 3) & ~3
+    return number, _TYPES[types[0]][1] if len(types) == 1 else length
 
 
 def _elements(table: Table, name: str, items: list[Element], *, add: bool) -> Iterator[Message]:
