@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from agent.core.specs import (
     FilterSpec,
     GuestCounters,
     HostCapacity,
+    HostCheck,
     NicSpec,
     ObjectInfo,
     PortEvent,
@@ -294,6 +295,10 @@ class Network(Protocol):
         there is no such port."""
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
+
+    def check_host(self, vpcs: Mapping[str, str]) -> builtins.list[HostCheck]:
+        """What stands between guests and the world here. `vpcs`: address blocks by what people call them. Packets
+        are sent that end before they leave the host; takes seconds."""
 
     def remove_all(self) -> None:
         """Every namespace, tap and table of our prefix: the product leaves the host."""

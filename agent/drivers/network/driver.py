@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import host_facts, links, netns, responder, tap
+from agent.core.specs import FilterSpec, HostCheck, PortEvent, PortSpec, VpcSpec
+from agent.drivers.network import forwarding, host_check, host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.strangers import Strangers
@@ -34,6 +34,7 @@ class NetworkDriver:
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
+        self._checking = threading.Lock()  # there is one place to try packets from
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
         self._strangers = Strangers()
@@ -89,6 +90,7 @@ class NetworkDriver:
             for name in self._host.run(self._own_taps):
                 self._host.run(functools.partial(links.delete, self._host.ip, name))
             self._uplinks.remove_all()
+            forwarding.remove_left(self._prefix, self._host)
 
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
@@ -229,6 +231,13 @@ class NetworkDriver:
 
     def port_history(self, tap: str) -> list[PortEvent]:
         return self._responder.history(tap)
+
+    # --------------------------------------------------------------------------------- the host
+
+    def check_host(self, vpcs: Mapping[str, str]) -> list[HostCheck]:
+        """Raises DriverError only for what is wrong with the agent's own hold of the network."""
+        with explained("look at the host's network"), self._checking:
+            return list(host_check.checks(self._prefix, self._host, self._uplinks, vpcs))
 
     # --------------------------------------------------------------------------------- inside
 

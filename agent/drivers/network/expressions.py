@@ -22,7 +22,15 @@ INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
 _STATUS = {"snat": 0x10, "dnat": 0x20}
 
 _ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
-_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3} | {
+_META = {
+    "nfproto": 15,
+    "l4proto": 16,
+    "iifname": 6,
+    "oifname": 7,
+    "iifgroup": 21,
+    "oifgroup": 22,
+    "mark": 3,
+    "nftrace": 12,
     "priority": 2,
     "iif": 4,
 }
@@ -324,6 +332,13 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 
 
 # ------------------------------------------------------------------------------------- statements
+
+
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
 
 
 def counter() -> Part:
