@@ -171,6 +171,7 @@ class Agent:
             *space.problems(self.config, drivers.storage),
             *self.reconciler.stalled.problems(),
             *self.reconciler.orphans,
+            *self.reconciler.strangers.problems(),
         ]
 
     def _server(self) -> Server:

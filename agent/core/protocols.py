@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from agent.core.specs import (
     FilterSpec,
     GuestCounters,
     HostCapacity,
+    HostCheck,
     NicSpec,
     ObjectInfo,
     PortEvent,
@@ -246,11 +247,20 @@ class Network(Protocol):
     def apply_filter(self, spec: FilterSpec) -> None:
         """Make the namespace filter exactly as wanted, in one atomic commit."""
 
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        """Call back (from another thread) with a VPC's id and what somebody else did to its nftables tables, whenever
+        somebody did; and whether it has been undone, else the text says why not. An empty id stands for our table of
+        the host. There is one callback."""
+
     def create_tap(self, port: PortSpec) -> None:
         """A fresh tap in the root namespace, ready for a domain to be started on it."""
 
     def wire_port(self, port: PortSpec) -> None:
         """Move the tap into the VPC's namespace and route it. The filter must know it before."""
+
+    def limit_port(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` with the outside hold from now on, also for flows that are open. The port may
+        be missing: `wire_port` applies it, too."""
 
     def remove_port(self, vpc_id: str, tap: str) -> None:
         """The tap is gone from wherever it was; its DHCP answer too."""
@@ -285,6 +295,10 @@ class Network(Protocol):
         there is no such port."""
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
+
+    def check_host(self, vpcs: Mapping[str, str]) -> builtins.list[HostCheck]:
+        """What stands between guests and the world here. `vpcs`: address blocks by what people call them. Packets
+        are sent that end before they leave the host; takes seconds."""
 
     def remove_all(self) -> None:
         """Every namespace, tap and table of our prefix: the product leaves the host."""

@@ -44,7 +44,6 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "resize_disk": frozenset({RUNNING, STOPPED}),
     "replace_disk": frozenset({STOPPED}),
     "change_iso": frozenset({STOPPED}),
-    "change_address": frozenset({RUNNING, STOPPED}),
     "set_mac_address": frozenset({STOPPED}),
     "change_network": frozenset({STOPPED}),
     "change_addresses": frozenset({RUNNING, STOPPED}),

@@ -239,7 +239,7 @@ def _interface(caller: Caller, holder_id: str, holder_type: str) -> NetworkInter
             raise NotFound("InvalidEniId.NotFound", "InstanceId", holder_id)
         instance_id = found.instance_id
     instance = instances.get(caller, instance_id or "")
-    instances.check_state(instance, "change_address")
+    instances.check_state(instance, "change_addresses")
     if public_address.in_classic(instance):
         raise Conflict(
             f'The instance "{instance.id}" is in the classic network: it has a public address of its own, and an EIP '

@@ -100,5 +100,5 @@ def _take_away(caller: Caller, instance: Instance, own: PublicAddress) -> Job:
 
 def _instance(caller: Caller, instance_id: str) -> Instance:
     instance = instances.get(caller, instance_id)
-    instances.check_state(instance, "change_address")
+    instances.check_state(instance, "change_addresses")
     return instance

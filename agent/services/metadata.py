@@ -13,6 +13,7 @@ from agent.core.addresses import INTERNET_GATEWAY, gateway
 from agent.core.ids import CLASSIC_VPC, body
 from agent.core.specs import INTERNET
 from agent.services import instance_credentials
+from agent.services.public_address import EIP, PUBLIC
 from agent.store.schema import Instance, NetworkInterface, Vpc
 from agent.store.store import Store
 
@@ -46,7 +47,7 @@ class InstanceFacts:
     """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest.
 
     `public_keys`: those of the seed that the guest was started with. `enabled` and `token_required`: the options of
-    its metadata service.
+    its metadata service. `eip` stands for the first private address; `public_ip`: that, or the instance's own one.
     """
 
     instance_id: str
@@ -66,6 +67,8 @@ class InstanceFacts:
     role_name: str = ""
     enabled: bool = True
     token_required: bool = False
+    eip: str = ""
+    public_ip: str = ""
 
 
 class Instances:
@@ -86,6 +89,7 @@ class Instances:
 
     def _facts(self, session: Session, instance: Instance) -> InstanceFacts:
         role = instance_credentials.role_of(session, instance)
+        public = {one.kind: one.ip for port in instance.interfaces for one in port.public if one.private_ip is None}
         return InstanceFacts(
             instance_id=instance.id,
             name=instance.name,
@@ -104,6 +108,8 @@ class Instances:
             role_name=role.name if role else "",
             enabled=instance.metadata_enabled,
             token_required=instance.metadata_token_required,
+            eip=public.get(EIP, ""),
+            public_ip=public.get(EIP) or public.get(PUBLIC, ""),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import select
 
 from agent.config import Config, ConfigError
-from agent.core import ids, validate
+from agent.core import addresses, ids, validate
 from agent.core.errors import ApiError, InvalidParameter
 from agent.jobs import journal
 from agent.jobs.kinds.public_address import APPLY
@@ -23,7 +23,6 @@ from agent.store.schema import Instance, Job, NetworkInterface, PublicAddress
 EIP, PUBLIC = "eip", "public"  # kinds: kept without an instance; came with its instance and goes with it
 BY_TRAFFIC, BY_BANDWIDTH = "PayByTraffic", "PayByBandwidth"
 CHARGE_TYPES = (BY_TRAFFIC, BY_BANDWIDTH)
-PRIVATE_POOL = "100.125.0.0/24"  # reached by the host and its guests only
 LARGEST_POOL = 65536
 
 
@@ -60,7 +59,7 @@ def check(config: Config) -> None:
 
 def pool(config: Config) -> list[ipaddress.IPv4Network]:
     """The blocks that public addresses are taken of."""
-    return [ipaddress.IPv4Network(text) for text in config.public_addresses or (PRIVATE_POOL,)]
+    return [ipaddress.IPv4Network(text) for text in config.public_addresses] or [addresses.PRIVATE_POOL]
 
 
 def candidates(config: Config, host: Iterable[str]) -> Iterator[str]:

@@ -33,17 +33,15 @@ def forwarders(members: Iterable[MemberSpec]) -> NfSet:
     return NfSet(_SENDER, elements(items), interval=True)
 
 
-def base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
-    chains = {
+def base_chains(generation: int) -> dict[str, Chain]:
+    """`raw` first: the kernel deletes them in this order, and without `raw` nothing is routed."""
+    return {
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
         "in": Chain(_in(generation), Hook(2, 10, drop=True)),
         "mark": Chain((x.rule(x.set_flow_mark_from_packet()),), Hook(2, 20)),
         "input": Chain(_input(), Hook(1, 0, drop=True)),
     }
-    if uplink is not None:
-        chains["snat"] = Chain((x.rule(x.interface("oifname", uplink), x.masquerade()),), Hook(4, 100, kind="nat"))
-    return chains
 
 
 def _raw(generation: int) -> tuple[x.Rule, ...]:
@@ -52,10 +50,16 @@ def _raw(generation: int) -> tuple[x.Rule, ...]:
     return (
         x.rule(from_port, x.ipv4(equal=False), x.drop()),
         x.rule(from_port, as_itself, for_others, x.counter(), x.drop()),
+        # Only the router answers DHCP: a guest's answer to another one would reach it by its address.
+        x.rule(from_port, x.protocol("udp"), _port("udp sport", 67), _port("udp dport", 68), x.counter(), x.drop()),
         # A packet without it is not routed. `mark` copies it to the flow: one that saw the old rules on its way, and
         # then new ones, marks nothing new.
         x.rule(x.set_packet_mark(generation)),
     )
+
+
+def _port(key: str, number: int) -> x.Part:
+    return x.header(key, number.to_bytes(2, "big"), str(number))
 
 
 def _out(generation: int) -> tuple[x.Rule, ...]:
@@ -133,12 +137,16 @@ def _input() -> tuple[x.Rule, ...]:
 
 
 def arp_table(members: Iterable[MemberSpec]) -> Table:
-    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with."""
+    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with. The next hop to a
+    network may have addresses there, which it asks with."""
+    members = tuple(members)
+    sets = {"senders": senders(members, "0.0.0.0")}
+    if any(member.forwards for member in members):
+        sets["forwarders"] = forwarders(members)
     from_port = x.group("iifgroup", PORT_GROUP)
     forged = (
-        x.rule(from_port, x.sender_not_in(link, "arp saddr ip", "senders"), x.counter(), x.drop())
+        x.rule(from_port, *(x.sender_not_in(link, "arp saddr ip", name) for name in sets), x.counter(), x.drop())
         for link in ("arp saddr ether", "ether saddr")
     )
-    sets = {"senders": senders(members, "0.0.0.0")}
     chain = Chain((*forged, x.rule(x.set_packet_mark(_SEEN))), Hook(0, 0))
     return Table(x.NFPROTO_ARP, TABLE, sets, {"input": chain})

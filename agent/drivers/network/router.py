@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, netns, routes
+from agent.drivers.network import fence, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
@@ -40,22 +43,25 @@ _TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0
 class Router:
     """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
 
-    def __init__(self, namespace: str, uplink: str | None) -> None:
-        """`uplink` is the interface that leads out, if guests may go out."""
+    def __init__(self, namespace: str) -> None:
         self.namespace = netns.Namespace(namespace)
         try:
             self._tables = self.namespace.run(KernelTables)
+            self._nat = self.namespace.run(KernelTables)
         except BaseException:
             self.namespace.close()
             raise
-        self._uplink = uplink
-        self._compiler = Compiler(uplink)
+        self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
+        self._applying = threading.Lock()
+        self._pair: int | None = None  # the number of its link, seen last
+        self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
         self._vpc: VpcSpec | None = None  # whose custom routes were made last
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
         self._tables.close()
+        self._nat.close()
         self.namespace.close()
 
     # --------------------------------------------------------------------------------- the router itself
@@ -88,7 +94,7 @@ class Router:
 
         def apply() -> None:
             self._vpc = spec
-            routes.apply(self.namespace.ip, spec, self._uplink)
+            routes.apply(self.namespace.ip, spec)
 
         self.namespace.run(apply)
 
@@ -96,14 +102,44 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(self._compiler.compile(spec))
-        if self._spec is None:
-            self._close_without_filter()
-        self._spec = spec
+        with self._applying:
+            self._tables.apply(self._compiler.compile(spec))
+            if self._spec is None:
+                self._close_without_filter()
+            self._spec = spec
+
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the tables, until `forget`."""
+        for tables in (self._tables, self._nat):
+            strangers.watch(tables, self.namespace.run(tables.monitor), changed)
+
+    def forget(self, strangers: Strangers) -> None:
+        for tables in (self._tables, self._nat):
+            strangers.forget(tables)
+
+    def repair(self) -> None:
+        """The tables were changed by somebody else. Flows that passed meanwhile are examined again."""
+        with self._applying:
+            if self._spec is not None:
+                self._tables.forget()
+                self._compiler.renew()
+                self._tables.apply(self._compiler.compile(self._spec))
+                self._close_without_filter()
+        self._nat.restore()
 
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
+
+    def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
+        """Translate addresses as wanted; `ends` are those of the pair to the host."""
+        if not self._nat.chains(NFPROTO_INET, nat.TABLE):
+            self._nat.forget()
+        self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
+        if pair != self._pair:
+            self._pair = pair
+            self.limit_all()
 
     # --------------------------------------------------------------------------------- ports
 
@@ -140,12 +176,54 @@ class Router:
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
             ip.neigh("del", dst=address, ifindex=index)
         if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
-            routes.apply(ip, self._vpc, self._uplink)
+            routes.apply(ip, self._vpc)
+        self.limit(port)
 
     def _routed_to(self, index: int) -> set[str]:
         """The addresses of the guest behind a port, as the routes have them."""
         found = self.namespace.ip.get_routes(family=socket.AF_INET, oif=index, scope=_LINK_SCOPE)
         return {message.get_attr("RTA_DST") for message in found if message["dst_len"] == 32}
+
+    def limit(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` hold from now on, or from when its link is here."""
+        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
+        self.namespace.run(lambda: self._limit(port.tap))
+
+    def limit_all(self, ports: Iterable[PortSpec] = ()) -> None:
+        """The same for all `ports` at once, and for those known before whose classes went with the pair."""
+        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
+        if self._limits:
+            self.namespace.run(self._limit_all)
+
+    def _limit_all(self) -> None:
+        ip = self.namespace.ip
+        numbers = {link.name: link.number for link in links.all(ip) if link.name in self._limits}
+        limited = shaping.inbound_limited(ip), shaping.outbound_limited(ip, numbers.values())
+        for tap, number in numbers.items():
+            for held, wanted, limit in zip(
+                limited, self._limits[tap], (shaping.limit_inbound, shaping.limit_outbound), strict=True
+            ):
+                if wanted or number in held:
+                    limit(ip, number, wanted)
+
+    def _limit(self, tap: str) -> None:
+        ip = self.namespace.ip
+        number = links.index(ip, tap)
+        if number is not None:
+            inbound, outbound = self._limits[tap]
+            shaping.limit_inbound(ip, number, inbound)
+            shaping.limit_outbound(ip, number, outbound)
+
+    def remove(self, tap: str) -> None:
+        """The link is gone, and its class at the pair."""
+        self._limits.pop(tap, None)
+        self.namespace.run(lambda: self._remove(tap))
+
+    def _remove(self, tap: str) -> None:
+        index = links.index(self.namespace.ip, tap)
+        if index is not None:
+            shaping.limit_outbound(self.namespace.ip, index, 0)
+            links.delete(self.namespace.ip, tap)
 
     def ports(self) -> set[str]:
         return self.namespace.run(

@@ -9,13 +9,14 @@ from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
 from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
+from agent.drivers.network.strangers import Monitor
 
 log = logging.getLogger(__name__)
 
 _TABLE_FLAGS = 2  # attributes
 _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
-_SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH = 2, 3, 4, 5
+_SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH, _DATA_TYPE = 2, 3, 4, 5, 6
 _DROP = 0
 
 
@@ -26,9 +27,18 @@ class KernelTables:
         self._nf = NfSocket()
         self._lock = threading.Lock()
         self._applied: tuple[Table, ...] | None = None  # what the kernel has; None: not known
+        self._wanted: tuple[Table, ...] = ()
 
     def close(self) -> None:
         self._nf.close()
+
+    def monitor(self) -> Monitor:
+        """Tells of what others change, in the namespace of the thread that calls this."""
+        return Monitor(self._nf.port)
+
+    def names(self) -> set[tuple[int, str]]:
+        """Family and name of each table that was applied last."""
+        return {(table.family, table.name) for table in self._wanted}
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
         """One atomic batch, of what differs only.
@@ -37,6 +47,7 @@ class KernelTables:
         """
         with self._lock:
             before, self._applied = self._applied, None
+            self._wanted = wanted
             if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
             self._applied = wanted
@@ -45,6 +56,12 @@ class KernelTables:
         """The kernel may have anything: the next `apply` looks."""
         with self._lock:
             self._applied = None
+
+    def restore(self) -> None:
+        """Somebody else changed the tables: they become again what was applied last."""
+        self.forget()
+        if self._wanted:
+            self.apply(self._wanted)
 
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""
@@ -72,10 +89,16 @@ class KernelTables:
         with self._lock:
             return {string(one[_CHAIN_NAME]) for one in self._nf.things(nft.NFT_MSG_GETCHAIN, family, name)}
 
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of a map, none if there is no such map."""
+        with self._lock:
+            return self._nf.elements(family, table, name)
+
     def remove(self, family: int, name: str) -> None:
         with self._lock:
             self._nf.commit(remove(family, name))
             self._applied = None
+            self._wanted = tuple(table for table in self._wanted if (table.family, table.name) != (family, name))
 
     def _found(self, family: int, name: str) -> Found | None:
         def ask(kind: int) -> list[dict[int, bytes]]:
@@ -101,5 +124,5 @@ def _hook(chain: dict[int, bytes]) -> Hook | None:
 
 
 def _set_kind(one: dict[int, bytes]) -> SetKind:
-    flags = number(one[_SET_FLAGS]) if _SET_FLAGS in one else 0
-    return number(one[_KEY_TYPE]), number(one[_KEY_LENGTH]), flags
+    flags, data = (number(one[kind]) if kind in one else 0 for kind in (_SET_FLAGS, _DATA_TYPE))
+    return number(one[_KEY_TYPE]), number(one[_KEY_LENGTH]), flags, data & 0xFFFFFFFF
