@@ -13,6 +13,7 @@ from agent.jobs.translate import seed_spec
 from agent.jobs.translate_filter import filter_spec
 from agent.jobs.translate_network import port_spec, vpc_spec
 from agent.services import default_network
+from agent.services.metadata import Instances
 from agent.store.schema import Instance, Vpc
 from tests.support.agent import VPC, flat
 from tests.support.cloud import Cloud
@@ -160,6 +161,20 @@ def test_a_public_address_has_a_card_of_its_own(ready: Cloud) -> None:
     assert sorted(member.nic_type for member in members) == ["internet", "intranet"]
     assert len({member.groups for member in members}) == 1
     assert (seed.mac, seed.internet_mac) == (intranet.mac, internet.mac)
+
+
+def test_the_metadata_service_knows_both_cards(ready: Cloud) -> None:
+    found = run(ready, InternetMaxBandwidthOut=5)
+    [public] = found["PublicIpAddress"]["IpAddress"]
+    instances = Instances(ready.store, ready.services.config, ())
+    for address in ("10.168.0.1", public):
+        facts = instances.at(CLASSIC_VPC, address)
+        assert facts is not None
+        assert facts.instance_id == found["InstanceId"]
+        assert [(one.ip, one.netmask, one.gateway, one.vpc_id) for one in facts.interfaces] == [
+            ("10.168.0.1", "255.255.0.0", "10.168.255.253", ""),
+            (public, "255.255.255.255", "100.100.100.253", ""),
+        ]
 
 
 def test_the_card_comes_and_goes_with_the_address(ready: Cloud) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import paramiko
 import pytest
@@ -49,6 +50,8 @@ def test_two_cards_from_creation_to_release(agent: AgentProcess) -> None:
         metadata = "wget -q -O - http://100.100.100.200/latest/meta-data"
         assert run(client, f"{metadata}/network-type").strip() == "classic"
         assert run(client, f"{metadata}/network/interfaces/macs/").count(":") == 2 * 5
+        with socket.create_connection((public, 22), 5) as connection:  # from the host, whose end the pair is
+            assert connection.recv(4) == b"SSH-"
         # Each side of it is closed to other groups until a rule of its NIC type says otherwise.
         assert not _reaches(client, their_inner)
         rule = {"SecurityGroupId": group, "IpProtocol": "tcp", "PortRange": "22/22"}
