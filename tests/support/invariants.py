@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 from pyroute2 import IPRoute, NetNS, netns
 
-from tests.support.agent import HOST, AgentProcess
+from tests.support.agent import HOST, VPC, AgentProcess
 
 
 def violations(agent: AgentProcess) -> list[str]:
@@ -143,9 +143,28 @@ def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     found += [f"link {name} is left in the root namespace" for name in names if name.startswith(agent.prefix)]
     for vpc_id in vpcs & spaces:
         running = [i for i in instances if i["Status"] == "Running" and i["VpcAttributes"]["VpcId"] == vpc_id]
-        addresses = {f"{i['VpcAttributes']['PrivateIpAddress']['IpAddress'][0]}/32" for i in running}
+        interfaces = [interface for i in running for interface in i["NetworkInterfaces"]["NetworkInterface"]]
+        sets = [one for interface in interfaces for one in interface["PrivateIpSets"]["PrivateIpSet"]]
+        addresses = {f"{one['PrivateIpAddress']}/32" for one in sets}
         found += _in_namespace(agent, prefix + vpc_id, len(running), addresses)
+        found += _custom_routes(agent, vpc_id, prefix + vpc_id, {i["InstanceId"] for i in running})
     return found
+
+
+def _custom_routes(agent: AgentProcess, vpc_id: str, name: str, running: set[str]) -> list[str]:
+    """Each entry leads to its instance while that runs, and else nowhere."""
+    [table] = agent.call("DescribeRouteTables", VPC, VpcId=vpc_id)["RouteTables"]["RouteTable"]
+    entries = [entry for entry in table["RouteEntrys"]["RouteEntry"] if entry["Type"] == "Custom"]
+    with NetNS(name) as space:
+        made = [
+            (f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}", bool(route.get_attr("RTA_OIF")))
+            for route in space.get_routes(table=254, proto=82)
+        ]
+    wanted = {entry["DestinationCidrBlock"] for entry in entries}
+    leading = {entry["DestinationCidrBlock"] for entry in entries if entry["InstanceId"] in running}
+    by_host = {entry["DestinationCidrBlock"] for entry in entries if entry["NextHopType"] == "Host"}
+    found = _differ(f"route nowhere in {name}", wanted, {cidr for cidr, leads in made if not leads})
+    return found + _differ(f"custom route in {name}", leading, {cidr for cidr, leads in made if leads} - by_host)
 
 
 def _in_namespace(agent: AgentProcess, name: str, count: int, addresses: set[str]) -> list[str]:
@@ -155,7 +174,7 @@ def _in_namespace(agent: AgentProcess, name: str, count: int, addresses: set[str
         routes = {
             f"{route.get_attr('RTA_DST')}/{route['dst_len']}"
             for route in space.get_routes(table=254)
-            if route.get_attr("RTA_OIF") in taps
+            if route.get_attr("RTA_OIF") in taps and not route.get_attr("RTA_GATEWAY")
         }
         neighbours = {f"{n.get_attr('NDA_DST')}/32" for n in space.get_neighbours() if n["ifindex"] in taps}
     found = [] if len(taps) == count else [f"{name} has {len(taps)} taps for {count} running instances"]

@@ -108,7 +108,7 @@ def _interface(interface: InterfaceFacts) -> Tree:
         "netmask": interface.netmask,
         "network-interface-id": interface.id,
         "primary-ip-address": interface.ip,
-        "private-ipv4s": json.dumps([interface.ip]),
+        "private-ipv4s": json.dumps([interface.ip, *interface.secondary]),
         "vpc-cidr-block": interface.vpc_cidr,
         "vpc-id": interface.vpc_id,
         "vswitch-cidr-block": interface.vswitch_cidr,
