@@ -22,7 +22,18 @@ INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
 _STATUS = {"snat": 0x10, "dnat": 0x20}
 
 _ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
-_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3}
+_META = {
+    "nfproto": 15,
+    "l4proto": 16,
+    "iifname": 6,
+    "oifname": 7,
+    "iifgroup": 21,
+    "oifgroup": 22,
+    "mark": 3,
+    "nftrace": 12,
+    "priority": 2,
+    "iif": 4,
+}
 _CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
     "ip saddr": 19,
     "ip daddr": 20,
@@ -36,8 +47,8 @@ _PAYLOAD = {
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
     "udp sport": (2, 0, 2),
-    "udp dport": (2, 2, 2),
     "th dport": (2, 2, 2),
+    "udp dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 _FIB = {"saddr": 1, "daddr": 2}
@@ -143,6 +154,24 @@ def flow_mark(value: int) -> Part:
 def set_packet_mark(value: int) -> Part:
     load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", value))))
     return Part(f"meta mark set {value:#010x}", load + _expr("meta", u32(2, _META["mark"]), u32(3, 1)))
+
+
+def set_priority(kind: int) -> Part:
+    """`meta priority set 1:10`: the class of a queue."""
+    load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", kind))))
+    return Part(f"meta priority set {_class(kind)}", load + _expr("meta", u32(2, _META["priority"]), u32(3, 1)))
+
+
+def set_priority_by_link(mask: int, bits: int) -> Part:
+    """The class that the arriving link's number stands for: that and `mask`, with `bits` set."""
+    values = nest(4, attr(1, struct.pack("=I", mask))), nest(5, attr(1, struct.pack("=I", bits)))
+    masked = _expr("bitwise", u32(1, 1), u32(2, 1), u32(3, 4), *values)
+    data = load_meta("iif") + masked + _expr("meta", u32(2, _META["priority"]), u32(3, 1))
+    return Part(f"meta priority set iif & {mask:#x} | {_class(bits)}", data)
+
+
+def _class(kind: int) -> str:
+    return f"{kind >> 16:x}:{kind & 0xFFFF:x}"
 
 
 def set_flow_mark_from_packet() -> Part:
@@ -303,6 +332,13 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 
 
 # ------------------------------------------------------------------------------------- statements
+
+
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
 
 
 def counter() -> Part:

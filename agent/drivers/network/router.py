@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, nat, netns, routes
+from agent.drivers.network import fence, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
@@ -55,6 +55,8 @@ class Router:
         self._spec: FilterSpec | None = None  # applied last
         self._applying = threading.Lock()
         self._vpc: VpcSpec | None = None  # whose custom routes were made last
+        self._pair: int | None = None  # the number of its link, seen last
+        self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -129,7 +131,11 @@ class Router:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""
         if not self._nat.chains(NFPROTO_INET, nat.TABLE):
             self._nat.forget()
-        self._nat.apply((nat.translate(spec, ends),))
+        self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
+        if pair != self._pair:
+            self._pair = pair
+            self.limit_all()
 
     # --------------------------------------------------------------------------------- ports
 
@@ -156,7 +162,14 @@ class Router:
             }
         )
         ip.link("set", index=index, state="up")
-        addresses = {port.ip, *port.secondary_ips}
+        self._route_to(port, index)
+        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
+            routes.apply(ip, self._vpc)
+        self.limit(port)
+
+    def _route_to(self, port: PortSpec, index: int) -> None:
+        """Every address of the guest by its link, and none that it has no more."""
+        ip, addresses = self.namespace.ip, {port.ip, *port.secondary_ips}
         for address in sorted(addresses):
             ip.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
@@ -165,13 +178,52 @@ class Router:
             # Deleted is only what is there: the kernel may have forgotten it when the link was down.
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
             ip.neigh("del", dst=address, ifindex=index)
-        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
-            routes.apply(ip, self._vpc)
 
     def _routed_to(self, index: int) -> set[str]:
         """The addresses of the guest behind a port, as the routes have them."""
         found = self.namespace.ip.get_routes(family=socket.AF_INET, oif=index, scope=_LINK_SCOPE)
         return {message.get_attr("RTA_DST") for message in found if message["dst_len"] == 32}
+
+    def limit(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` hold from now on, or from when its link is here."""
+        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
+        self.namespace.run(lambda: self._limit(port.tap))
+
+    def limit_all(self, ports: Iterable[PortSpec] = ()) -> None:
+        """The same for all `ports` at once, and for those known before whose classes went with the pair."""
+        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
+        if self._limits:
+            self.namespace.run(self._limit_all)
+
+    def _limit_all(self) -> None:
+        ip = self.namespace.ip
+        numbers = {link.name: link.number for link in links.all(ip) if link.name in self._limits}
+        limited = shaping.inbound_limited(ip), shaping.outbound_limited(ip, numbers.values())
+        for tap, number in numbers.items():
+            for held, wanted, limit in zip(
+                limited, self._limits[tap], (shaping.limit_inbound, shaping.limit_outbound), strict=True
+            ):
+                if wanted or number in held:
+                    limit(ip, number, wanted)
+
+    def _limit(self, tap: str) -> None:
+        ip = self.namespace.ip
+        number = links.index(ip, tap)
+        if number is not None:
+            inbound, outbound = self._limits[tap]
+            shaping.limit_inbound(ip, number, inbound)
+            shaping.limit_outbound(ip, number, outbound)
+
+    def remove(self, tap: str) -> None:
+        """The link is gone, and its class at the pair."""
+        self._limits.pop(tap, None)
+        self.namespace.run(lambda: self._remove(tap))
+
+    def _remove(self, tap: str) -> None:
+        index = links.index(self.namespace.ip, tap)
+        if index is not None:
+            shaping.limit_outbound(self.namespace.ip, index, 0)
+            links.delete(self.namespace.ip, tap)
 
     def ports(self) -> set[str]:
         return self.namespace.run(
