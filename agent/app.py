@@ -65,6 +65,8 @@ from agent.services import (
     metadata,
     names,
     policy,
+    port_forward,
+    public_address,
     quota,
     space,
     stores,
@@ -99,6 +101,8 @@ class Agent:
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        public_address.check(config)
+        port_forward.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)

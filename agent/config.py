@@ -31,6 +31,8 @@ class Config:
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
     uplink: str = "none"  # none | auto | an interface of the host
+    public_addresses: tuple[str, ...] = ()  # blocks and addresses of the host's LAN; empty: a private pool
+    port_forwards: str = "owner"  # who may have ports of the host: owner (the default account) | all
     http: str = "127.0.0.1:8800"  # empty: no plain http
     https: str = ""  # e.g. 0.0.0.0:8443; empty: off
     console_url: str = ""  # base URL of the pages for browsers; empty: as the caller reached the agent

@@ -82,6 +82,9 @@ def describe_instances(call: Call, p: DescribeParams) -> dict[str, Any]:
         vswitch_id=p.v_switch_id,
         security_group_id=p.security_group_id,
         private_ips=p.private_ip_addresses,
+        public_ips=p.public_ip_addresses,
+        eips=p.eip_addresses,
+        internet_charge_type=p.internet_charge_type,
         tags=tuple((t.key, t.value) for t in p.tag),
     )
     page = paging.page(call.session, instance_query.find(caller(call), filters), p)

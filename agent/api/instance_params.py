@@ -14,11 +14,12 @@ from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
 from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
-from agent.services import disk_plan
+from agent.services import disk_plan, public_address
 from agent.services import instance as service
 from agent.services.disk_plan import Wanted
 from agent.services.instance_change import Changes
 from agent.services.instance_disks import SystemDisk
+from agent.services.internet import Internet
 from agent.services.metadata_options import Endpoint, Options, Tokens
 
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
@@ -89,9 +90,11 @@ class CreateParams(RegionParams):
     http_endpoint: Endpoint | None = None
     http_tokens: Tokens | None = None
     http_put_response_hop_limit: HopLimit | None = None
+    internet_charge_type: str = public_address.BY_TRAFFIC
+    internet_max_bandwidth_in: int | None = None
+    internet_max_bandwidth_out: int = 0
     # Parts of the public action that this agent cannot do yet: refused, never misread.
     instance_charge_type: str = "PostPaid"
-    internet_max_bandwidth_out: int = 0
 
 
 class RunParams(CreateParams):
@@ -134,6 +137,9 @@ def request_of(params: CreateParams) -> service.Request:
         tags=tuple((tag.key, tag.value or "") for tag in params.tag),
         ram_role_name=params.ram_role_name,
         metadata_options=Options(params.http_endpoint, params.http_tokens),
+        internet=Internet(
+            params.internet_max_bandwidth_in, params.internet_max_bandwidth_out, params.internet_charge_type
+        ),
         amount=run.amount if run else 1,
     )
 
@@ -141,7 +147,6 @@ def request_of(params: CreateParams) -> service.Request:
 def _refuse_unsupported(params: CreateParams) -> None:
     given = {
         "InstanceChargeType": params.instance_charge_type != "PostPaid" and params.instance_charge_type,
-        "InternetMaxBandwidthOut": params.internet_max_bandwidth_out,
         "AutoReleaseTime": getattr(params, "auto_release_time", ""),
         "LaunchTemplateId": getattr(params, "launch_template_id", ""),
     }
@@ -249,6 +254,9 @@ class DescribeParams(RegionParams, Paged):
     v_switch_id: str = ""
     security_group_id: str = ""
     private_ip_addresses: JsonList | None = None
+    public_ip_addresses: JsonList | None = None
+    eip_addresses: JsonList | None = None
+    internet_charge_type: str = ""
     tag: list[Tag] = []
 
 

@@ -11,6 +11,7 @@ from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
 from agent.services import console, tag
 from agent.services.metadata_options import HOP_LIMIT
+from agent.services.public_address import EIP, PUBLIC
 from agent.store.schema import Instance, NetworkInterface
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
@@ -36,24 +37,40 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
         "SerialNumber": instance.uuid,
         "InstanceNetworkType": "vpc",
         "InstanceChargeType": instance.charge_type,
-        "InternetChargeType": "PayByTraffic",
-        "InternetMaxBandwidthIn": 0,
-        "InternetMaxBandwidthOut": 0,
+        "InternetChargeType": instance.internet_charge_type,
+        "InternetMaxBandwidthIn": instance.internet_in_mbps,
+        "InternetMaxBandwidthOut": instance.internet_out_mbps,
         "CreationTime": iso_minutes(instance.created_at),
         "ExpiredTime": FOREVER,
         "StoppedMode": "KeepCharging" if instance.status == "Stopped" else "Not-applicable",
         "CreditSpecification": "",
         "VlanId": "",
         "SecurityGroupIds": {"SecurityGroupId": groups},
-        "PublicIpAddress": {"IpAddress": []},
+        **_public(instance),
         "InnerIpAddress": {"IpAddress": []},
-        "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": "", "Bandwidth": 0},
         "OperationLocks": {"LockReason": []},
         "VpcAttributes": {
             "VpcId": interface.vpc_id if interface else "",
             "VSwitchId": interface.vswitch_id if interface else "",
             "NatIpAddress": "",
             "PrivateIpAddress": {"IpAddress": [interface.ip] if interface else []},
+        },
+    }
+
+
+def _public(instance: Instance) -> dict[str, Any]:
+    """Its own public address, and the EIP that stands for its first private one."""
+    own = [one.ip for port in instance.interfaces for one in port.public if one.kind == PUBLIC]
+    bound = [one for port in instance.interfaces for one in port.public if one.kind == EIP]
+    eip = min(bound, key=lambda one: one.private_ip is not None, default=None)
+    return {
+        "PublicIpAddress": {"IpAddress": own},
+        "EipAddress": {
+            "AllocationId": eip.id if eip else "",
+            "IpAddress": eip.ip if eip else "",
+            "InternetChargeType": eip.charge_type if eip else "",
+            "Bandwidth": eip.bandwidth_mbps if eip else 0,
+            "IsSupportUnassociate": eip is not None,
         },
     }
 

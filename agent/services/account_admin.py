@@ -30,6 +30,8 @@ from agent.store.schema import (
     NetworkInterface,
     Policy,
     PolicyAttachment,
+    PortForward,
+    PublicAddress,
     Quota,
     Role,
     SecurityGroup,
@@ -55,6 +57,8 @@ OWNED: dict[type[Any], str] = {
     Vpc: "VPCs",
     Role: "RAM roles",
     Policy: "RAM policies",
+    PublicAddress: "public addresses",
+    PortForward: "port forwards",
     Bucket: "buckets",
     Upload: "unfinished uploads",
 }

@@ -27,6 +27,7 @@ from agent.services import (
     instance_type,
     login,
     metadata_options,
+    public_address,
     quota,
     security_group,
     space,
@@ -38,6 +39,7 @@ from agent.services import key_pair as key_pairs
 from agent.services import role as roles
 from agent.services.context import Caller
 from agent.services.instance_disks import SystemDisk
+from agent.services.internet import Internet, resolved
 from agent.services.metadata_options import Options
 from agent.store.schema import Image, Instance, SecurityGroup, VSwitch
 
@@ -72,6 +74,7 @@ class Request:
     tags: tuple[tuple[str, str], ...] = ()
     ram_role_name: str = ""
     metadata_options: Options = field(default_factory=Options)
+    internet: Internet = field(default_factory=Internet)
     amount: int = 1
 
 
@@ -85,6 +88,7 @@ class _Plan:
     groups: list[SecurityGroup]
     disk_gib: int
     data_disks: list[disk_plan.Plan]
+    internet: Internet
 
 
 def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
@@ -144,6 +148,7 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         groups=groups,
         disk_gib=instance_disks.system_size(caller, request.system_disk, image),
         data_disks=data_disks,
+        internet=resolved(caller, request.internet),
     )
 
 
@@ -271,10 +276,13 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     if request.password and not request.key_pair_name:
         login.set_password(caller, instance, request.password)
     metadata_options.put(instance, request.metadata_options)
+    plan.internet.put(instance)
     session.add(instance)
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
-    vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
+    interface = vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
+    if start and plan.internet.out_mbps:  # as with the provider, one that is only created gets none yet
+        public_address.take(caller, interface)
     instance_disks.add(caller, instance, request.system_disk, plan.image, plan.disk_gib, plan.data_disks)
     tag.set_tags(caller, "instance", instance_id, list(request.tags))
     session.flush()

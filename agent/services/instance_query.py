@@ -10,7 +10,8 @@ from sqlalchemy.orm import selectinload
 from agent.services import tag
 from agent.services.context import Caller
 from agent.services.matching import like
-from agent.store.schema import GroupMembership, Instance, NetworkInterface
+from agent.services.public_address import EIP, PUBLIC
+from agent.store.schema import GroupMembership, Instance, NetworkInterface, PublicAddress
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Filters:
     vswitch_id: str = ""
     security_group_id: str = ""
     private_ips: list[str] | None = None
+    public_ips: list[str] | None = None  # of instances' own
+    eips: list[str] | None = None
+    internet_charge_type: str = ""
     tags: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -48,6 +52,7 @@ def find(caller: Caller, filters: Filters) -> Select[Instance]:
         Instance.instance_type: filters.instance_type,
         Instance.key_pair_name: filters.key_pair_name,
         Instance.zone_id: filters.zone_id,
+        Instance.internet_charge_type: filters.internet_charge_type,
     }
     for column, value in exact.items():
         if value:
@@ -55,10 +60,11 @@ def find(caller: Caller, filters: Filters) -> Select[Instance]:
     query = _by_network(query, filters)
     query = tag.filter_by_tags(query, "instance", Instance.id, list(filters.tags))
     # What every answer shows of an instance, in one statement each for the whole page.
-    interfaces = selectinload(Instance.interfaces).options(
-        selectinload(NetworkInterface.memberships), selectinload(NetworkInterface.secondary)
+    interfaces = selectinload(Instance.interfaces)
+    shown = NetworkInterface.memberships, NetworkInterface.public, NetworkInterface.secondary
+    return query.options(*(interfaces.selectinload(of) for of in shown)).order_by(
+        Instance.created_at.desc(), Instance.id
     )
-    return query.options(interfaces).order_by(Instance.created_at.desc(), Instance.id)
 
 
 def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:
@@ -69,6 +75,10 @@ def _by_network(query: Select[Instance], filters: Filters) -> Select[Instance]:
         query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.vswitch_id == filters.vswitch_id)))
     if filters.private_ips is not None:
         query = query.where(Instance.id.in_(interfaces.where(NetworkInterface.ip.in_(filters.private_ips))))
+    for kind, ips in ((PUBLIC, filters.public_ips), (EIP, filters.eips)):
+        if ips is not None:
+            holders = interfaces.join(PublicAddress).where(PublicAddress.kind == kind, PublicAddress.ip.in_(ips))
+            query = query.where(Instance.id.in_(holders))
     if filters.security_group_id:
         member = interfaces.join(GroupMembership).where(GroupMembership.group_id == filters.security_group_id)
         query = query.where(Instance.id.in_(member))

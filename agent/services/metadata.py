@@ -12,6 +12,7 @@ from agent.config import Config
 from agent.core.addresses import gateway
 from agent.core.ids import body
 from agent.services import instance_credentials
+from agent.services.public_address import EIP, PUBLIC
 from agent.store.schema import Instance, NetworkInterface, SecondaryAddress, Vpc
 from agent.store.store import Store
 
@@ -44,7 +45,7 @@ class InstanceFacts:
     """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest.
 
     `public_keys`: those of the seed that the guest was started with. `enabled` and `token_required`: the options of
-    its metadata service.
+    its metadata service. `eip` stands for the first private address; `public_ip`: that, or the instance's own one.
     """
 
     instance_id: str
@@ -64,6 +65,8 @@ class InstanceFacts:
     role_name: str = ""
     enabled: bool = True
     token_required: bool = False
+    eip: str = ""
+    public_ip: str = ""
 
 
 class Instances:
@@ -85,6 +88,7 @@ class Instances:
 
     def _facts(self, session: Session, instance: Instance) -> InstanceFacts:
         role = instance_credentials.role_of(session, instance)
+        public = {one.kind: one.ip for port in instance.interfaces for one in port.public if one.private_ip is None}
         return InstanceFacts(
             instance_id=instance.id,
             name=instance.name,
@@ -103,6 +107,8 @@ class Instances:
             role_name=role.name if role else "",
             enabled=instance.metadata_enabled,
             token_required=instance.metadata_token_required,
+            eip=public.get(EIP, ""),
+            public_ip=public.get(EIP) or public.get(PUBLIC, ""),
         )
 
 

@@ -24,6 +24,11 @@ _COMMANDS = {
         "Move a stopped instance to another VSwitch, VPC or address.",
     ),
     "address": (f"{_HERE}.instance_address", "address", "Private addresses of an instance."),
+    "set-bandwidth": (
+        f"{_HERE}.instance_bandwidth",
+        "set_bandwidth",
+        "Change the bandwidth of an instance's own public address.",
+    ),
     "replace-system-disk": (
         f"{_HERE}.instance_system",
         "replace_system_disk",

@@ -56,6 +56,10 @@ _TIMEOUT = 900
 )
 @click.option("--zone", metavar="ID", shell_complete=values("DescribeZones", "Zones.Zone", "ZoneId"))
 @click.option("--private-ip", metavar="ADDRESS", help="Default: a free one of the VSwitch.")
+@click.option(
+    "--bandwidth", type=click.IntRange(min=1), metavar="MBIT/S", help="A public address, with so much to the outside."
+)
+@click.option("--bandwidth-in", type=click.IntRange(min=1), metavar="MBIT/S", help="From the outside. Default: 10.")
 @click.option("--host-name", metavar="TEXT", help="Default: made from the name.")
 @click.option("--description", metavar="TEXT")
 @click.option("--system-disk-size", type=click.IntRange(min=1), metavar="GIB")
@@ -104,6 +108,8 @@ def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
         "InstanceType": given["instance_type"],
         "ZoneId": given["zone"],
         "PrivateIpAddress": given["private_ip"],
+        "InternetMaxBandwidthOut": given["bandwidth"],
+        "InternetMaxBandwidthIn": given["bandwidth_in"],
         "HostName": given["host_name"],
         "Description": given["description"],
         "SystemDisk": disk,

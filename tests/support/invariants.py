@@ -15,6 +15,7 @@ import libvirt
 from pyroute2 import IPRoute, NetNS, netns
 
 from tests.support.agent import HOST, VPC, AgentProcess
+from tests.support.public_addresses import routed
 
 
 def violations(agent: AgentProcess) -> list[str]:
@@ -140,7 +141,9 @@ def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     found = _differ("namespace", vpcs, spaces)
     with IPRoute() as root:
         names = [link.get_attr("IFLA_IFNAME") for link in root.get_links()]
-    found += [f"link {name} is left in the root namespace" for name in names if name.startswith(agent.prefix)]
+    pairs, addresses = _public(agent)
+    found += _differ("link in the root namespace", pairs, {name for name in names if name.startswith(agent.prefix)})
+    found += _differ("route to a public address", addresses, routed(agent.prefix))
     for vpc_id in vpcs & spaces:
         running = [i for i in instances if i["Status"] == "Running" and i["VpcAttributes"]["VpcId"] == vpc_id]
         interfaces = [interface for i in running for interface in i["NetworkInterfaces"]["NetworkInterface"]]
@@ -165,6 +168,22 @@ def _custom_routes(agent: AgentProcess, vpc_id: str, name: str, running: set[str
     by_host = {entry["DestinationCidrBlock"] for entry in entries if entry["NextHopType"] == "Host"}
     found = _differ(f"route nowhere in {name}", wanted, {cidr for cidr, leads in made if not leads})
     return found + _differ(f"custom route in {name}", leading, {cidr for cidr, leads in made if leads} - by_host)
+
+
+def _public(agent: AgentProcess) -> tuple[set[str], set[str]]:
+    """(links of the host that lead to VPCs, public addresses behind them). Without an uplink a VPC has a link while
+    something of the host leads to it."""
+    bound = "SELECT ip, interface_id FROM public_addresses WHERE interface_id IS NOT NULL"
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        addresses = {ip for ip, _ in database.execute(bound)}
+        reached = database.execute(
+            "SELECT link FROM vpcs JOIN network_interfaces i ON i.vpc_id = vpcs.id WHERE i.id IN"
+            " (SELECT interface_id FROM public_addresses UNION SELECT interface_id FROM port_forwards)"
+        )
+        links = {link for (link,) in reached}
+        if agent.settings["uplink"] != "none":
+            links = {link for (link,) in database.execute("SELECT link FROM vpcs")}
+    return {f"{agent.prefix}-up{link}" for link in links}, addresses
 
 
 def _in_namespace(agent: AgentProcess, name: str, count: int, addresses: set[str]) -> list[str]:

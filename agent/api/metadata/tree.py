@@ -93,6 +93,10 @@ def _meta_data(facts: InstanceFacts) -> Tree:
         "vswitch-id": primary.vswitch_id,
         "zone-id": facts.zone_id,
     }
+    if facts.public_ip:
+        tree["public-ipv4"] = facts.public_ip
+    if facts.eip:
+        tree["eipv4"] = facts.eip
     if facts.disks:
         tree["disks"] = {disk.serial: {"id": disk.id, "name": disk.name} for disk in facts.disks}
     if facts.name_servers:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, HostCheck, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import forwarding, host_check, links, netns, responder, tap
+from agent.drivers.network import forwarding, host_check, host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.strangers import Strangers
@@ -189,6 +189,16 @@ class NetworkDriver:
             router = self._router(vpc_id)
             router.limit_all(ports)
             self._listen_for_dhcp(vpc_id, router)
+
+    # --------------------------------------------------------------------------------- the host
+
+    def host_addresses(self) -> list[str]:
+        with explained("read the addresses of the host"):
+            return self._host.run(lambda: host_facts.addresses(self._host.ip))
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        with explained(f"look at the host's port {port}"):
+            return self._host.run(lambda: host_facts.port_taken(protocol, address, port))
 
     # --------------------------------------------------------------------------------- traffic of the router
 

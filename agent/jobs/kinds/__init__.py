@@ -19,6 +19,7 @@ from agent.jobs.kinds import (
     instance_resume,
     interface,
     network,
+    public_address,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -43,6 +44,7 @@ __all__ = [
     "instance_resume",
     "interface",
     "network",
+    "public_address",
     "system_disk",
     "take",
 ]

@@ -153,3 +153,13 @@ def test_an_audience_is_part_of_the_document_that_is_signed() -> None:
     assert json.loads(str(aimed)) == json.loads(str(plain)) | {"audience": "me, now"}
     assert tree.look_up(build(FACTS), f"{identity}/pkcs7", query) == f"pkcs7 of {aimed}"
     assert tree.look_up(build(FACTS), f"{identity}/signature") == f"signature of {plain}"
+
+
+def test_public_addresses_are_there_only_when_it_has_them() -> None:
+    def shown(**facts: str) -> tuple[object, object]:
+        built = build(dataclasses.replace(FACTS, **facts))  # type: ignore[arg-type]
+        return tuple(tree.look_up(built, f"/latest/meta-data/{name}") for name in ("public-ipv4", "eipv4"))  # type: ignore[return-value]
+
+    assert shown() == (None, None)
+    assert shown(public_ip="203.0.113.7") == ("203.0.113.7", None)
+    assert shown(public_ip="203.0.113.8", eip="203.0.113.8") == ("203.0.113.8", "203.0.113.8")
