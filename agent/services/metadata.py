@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
@@ -14,7 +14,7 @@ from agent.core.ids import CLASSIC_VPC, body
 from agent.core.specs import INTERNET
 from agent.services import instance_credentials
 from agent.services.public_address import EIP, PUBLIC
-from agent.store.schema import Instance, NetworkInterface, Vpc
+from agent.store.schema import Instance, NetworkInterface, SecondaryAddress, Vpc
 from agent.store.store import Store
 
 
@@ -31,6 +31,7 @@ class InterfaceFacts:
     vswitch_cidr: str = ""
     vpc_id: str = ""
     vpc_cidr: str = ""
+    secondary: tuple[str, ...] = ()  # further addresses
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Instances:
     def at(self, vpc_id: str, ip: str) -> InstanceFacts | None:
         """The instance with that address in the VPC; the same address elsewhere is somebody else's."""
         with self._store.read() as session:
+            further = NetworkInterface.secondary.any(SecondaryAddress.ip == ip)
             here = select(NetworkInterface.instance_id).where(
-                NetworkInterface.vpc_id == vpc_id, NetworkInterface.ip == ip
+                NetworkInterface.vpc_id == vpc_id, or_(NetworkInterface.ip == ip, further)
             )
             found = select(Instance).where(Instance.id.in_(here), Instance.releasing.is_(False))
             instance = session.scalar(found)
@@ -134,4 +136,5 @@ def _interface(session: Session, interface: NetworkInterface) -> InterfaceFacts:
         vswitch_cidr=cidr,
         vpc_id=interface.vpc_id,
         vpc_cidr=session.get_one(Vpc, interface.vpc_id).cidr,
+        secondary=tuple(address.ip for address in interface.secondary),
     )

@@ -14,7 +14,8 @@ from typing import Any
 import libvirt
 from pyroute2 import IPRoute, NetNS, netns
 
-from tests.support.agent import HOST, AgentProcess
+from agent.core.ids import CLASSIC_VPC
+from tests.support.agent import HOST, VPC, AgentProcess
 from tests.support.public_addresses import routed
 
 
@@ -152,7 +153,10 @@ def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     """The classic network counts as a VPC, though no action shows it; there instances may have two cards."""
     with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
         vpcs = {vpc_id for (vpc_id,) in database.execute("SELECT id FROM vpcs")}
-        cards = database.execute("SELECT vpc_id, instance_id, tap, ip FROM network_interfaces").fetchall()
+        cards = database.execute("SELECT id, vpc_id, instance_id, tap, ip FROM network_interfaces").fetchall()
+        secondary: dict[str, list[str]] = {card[0]: [] for card in cards}
+        for interface, ip in database.execute("SELECT interface_id, ip FROM secondary_addresses"):
+            secondary[interface].append(ip)
     prefix = f"{agent.prefix}-"
     spaces = {name.removeprefix(prefix) for name in netns.listnetns() if name.startswith(prefix)}
     found = _differ("namespace", vpcs, spaces)
@@ -163,9 +167,28 @@ def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     found += _differ("route to a public address", addresses, routed(agent.prefix))
     running = {instance["InstanceId"] for instance in instances if instance["Status"] == "Running"}
     for vpc_id in vpcs & spaces:
-        here = {tap: ip for vpc, instance_id, tap, ip in cards if vpc == vpc_id and instance_id in running}
-        found += _in_namespace(agent, prefix + vpc_id, set(here), {f"{ip}/32" for ip in here.values()})
+        here = [card for card in cards if card[1] == vpc_id and card[2] in running]
+        addresses = {f"{card[4]}/32" for card in here} | {f"{ip}/32" for one in here for ip in secondary[one[0]]}
+        found += _in_namespace(agent, prefix + vpc_id, {card[3] for card in here}, addresses)
+        if vpc_id != CLASSIC_VPC:
+            found += _custom_routes(agent, vpc_id, prefix + vpc_id, {card[2] for card in here})
     return found
+
+
+def _custom_routes(agent: AgentProcess, vpc_id: str, name: str, running: set[str]) -> list[str]:
+    """Each entry leads to its instance while that runs, and else nowhere."""
+    [table] = agent.call("DescribeRouteTables", VPC, VpcId=vpc_id)["RouteTables"]["RouteTable"]
+    entries = [entry for entry in table["RouteEntrys"]["RouteEntry"] if entry["Type"] == "Custom"]
+    with NetNS(name) as space:
+        made = [
+            (f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}", bool(route.get_attr("RTA_OIF")))
+            for route in space.get_routes(table=254, proto=82)
+        ]
+    wanted = {entry["DestinationCidrBlock"] for entry in entries}
+    leading = {entry["DestinationCidrBlock"] for entry in entries if entry["InstanceId"] in running}
+    by_host = {entry["DestinationCidrBlock"] for entry in entries if entry["NextHopType"] == "Host"}
+    found = _differ(f"route nowhere in {name}", wanted, {cidr for cidr, leads in made if not leads})
+    return found + _differ(f"custom route in {name}", leading, {cidr for cidr, leads in made if leads} - by_host)
 
 
 def _public(agent: AgentProcess) -> tuple[set[str], set[str]]:
@@ -191,7 +214,7 @@ def _in_namespace(agent: AgentProcess, name: str, wanted: set[str], addresses: s
         routes = {
             f"{route.get_attr('RTA_DST')}/{route['dst_len']}"
             for route in space.get_routes(table=254)
-            if route.get_attr("RTA_OIF") in taps
+            if route.get_attr("RTA_OIF") in taps and not route.get_attr("RTA_GATEWAY")
         }
         neighbours = {f"{n.get_attr('NDA_DST')}/32" for n in space.get_neighbours() if n["ifindex"] in taps}
     found = _differ(f"tap in {name}", wanted, {links[index] for index in taps})

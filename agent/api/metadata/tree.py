@@ -111,7 +111,7 @@ def _interface(interface: InterfaceFacts) -> Tree:
     }
     if interface.vpc_id:
         tree["network-interface-id"] = interface.id
-        tree["private-ipv4s"] = json.dumps([interface.ip])
+        tree["private-ipv4s"] = json.dumps([interface.ip, *interface.secondary])
     return tree | _vpc(interface)
 
 

@@ -166,7 +166,14 @@ class Router:
             }
         )
         ip.link("set", index=index, state="up")
-        addresses = {port.ip, *port.secondary_ips}
+        self._route_to(port, index)
+        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
+            routes.apply(ip, self._vpc)
+        self.limit(port)
+
+    def _route_to(self, port: PortSpec, index: int) -> None:
+        """Every address of the guest by its link, and none that it has no more."""
+        ip, addresses = self.namespace.ip, {port.ip, *port.secondary_ips}
         for address in sorted(addresses):
             ip.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
@@ -175,9 +182,6 @@ class Router:
             # Deleted is only what is there: the kernel may have forgotten it when the link was down.
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
             ip.neigh("del", dst=address, ifindex=index)
-        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
-            routes.apply(ip, self._vpc)
-        self.limit(port)
 
     def _routed_to(self, index: int) -> set[str]:
         """The addresses of the guest behind a port, as the routes have them."""

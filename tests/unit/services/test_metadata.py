@@ -35,6 +35,10 @@ def test_the_same_address_in_two_vpcs_is_two_instances(cloud: Cloud) -> None:
     assert instances.at(vpc_a, "192.168.1.6") is None
     assert instances.at("vpc-none", "192.168.1.5") is None
     assert instances.at(vpc_a, "") is None
+    params = {"NetworkInterfaceId": interface.id, "PrivateIpAddress.1": "192.168.1.6"}
+    cloud.call("AssignPrivateIpAddresses", params)
+    assert (further := instances.at(vpc_a, "192.168.1.6"))
+    assert (further.instance_id, further.interfaces[0].secondary) == (one, ("192.168.1.6",))
 
 
 def test_a_released_instance_has_none_while_its_address_is_still_kept(cloud: Cloud) -> None:

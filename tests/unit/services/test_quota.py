@@ -31,6 +31,7 @@ GUIDE = {
     "eips": 20,
     "bandwidth_mbps": 200,
     "port_forwards": 100,  # our own
+    "secondary_ips_per_interface": 49,  # as the current public API has it
 }
 
 
