@@ -241,7 +241,7 @@ def place(vpc_id: str) -> str:
 
 def sync(caller: Caller, group: SecurityGroup) -> Job:
     """The job that makes the filter of the group's VPC as it is wanted now."""
-    return journal.enqueue_sync(caller.session, group.vpc_id, caller.services.clock.now(), caller.request_id)
+    return journal.enqueue_filter(caller.session, group.vpc_id, caller.services.clock.now(), caller.request_id)
 
 
 def check_texts(name: str, description: str) -> None:

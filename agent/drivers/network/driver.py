@@ -77,7 +77,7 @@ class NetworkDriver:
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
                     self._unwire(vpc_id, port)
-                router.forget(self._strangers)
+                self._strangers.forget(self._namespace(vpc_id))
                 router.close()
                 del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))

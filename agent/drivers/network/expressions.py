@@ -6,7 +6,6 @@ register 1), used for the parts of concatenated keys.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
 from functools import cache, lru_cache
@@ -90,11 +89,14 @@ def mac(address: str) -> bytes:
 @lru_cache(1 << 16)
 def network(cidr: str) -> tuple[bytes, bytes]:
     """First and last address; ValueError if it is no IPv4 network."""
+    address, _, length = cidr.partition("/")
     try:
-        net = ipaddress.IPv4Network(cidr, strict=False)
-    except ValueError as error:
-        raise ValueError(f"{cidr!r} is not an IPv4 network ({error})") from None
-    return net[0].packed, net[-1].packed
+        bits = int(length or 32)
+        whole = int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
+        rest = (1 << 32 - bits) - 1
+    except (ValueError, OSError):
+        raise ValueError(f"{cidr!r} is not an IPv4 network") from None
+    return (whole & ~rest & 0xFFFFFFFF).to_bytes(4, "big"), (whole | rest).to_bytes(4, "big")
 
 
 # ------------------------------------------------------------------------------------- loads and matches
@@ -451,11 +453,15 @@ def _value(shown: str) -> bytes:
     return ip4(shown) if shown[0].isdecimal() else ifname(shown)
 
 
-def interval_element(low: tuple[int, ...], high: tuple[int, ...]) -> Element:
+def interval_element(shown: str, first: tuple[int, ...], last: tuple[int, ...]) -> Element:
     """Ranges of (address, protocol, port), ends included."""
-    first, last = (struct.pack("!IB3xH2x", *end) for end in (low, high))
-    addresses = f"{ipaddress.IPv4Address(low[0])}-{ipaddress.IPv4Address(high[0])}"
-    return Element(
-        f"{addresses} . {low[1]}-{high[1]} . {low[2]}-{high[2]}",
-        _element(first, nest(10, attr(1, last))),
-    )
+    # There may be very many: what all have in common is put together once.
+    head, middle = _INTERVAL
+    return Element(shown, head + _TUPLE.pack(*first) + middle + _TUPLE.pack(*last))
+
+
+_TUPLE = struct.Struct("!IB3xH2x")
+_INTERVAL = (
+    (_WHOLE := _element(bytes(_TUPLE.size), nest(10, attr(1, bytes(_TUPLE.size)))))[:12],
+    _WHOLE[12 + _TUPLE.size : -_TUPLE.size],
+)

@@ -109,13 +109,8 @@ class Router:
             self._spec = spec
 
     def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
-        """Call `changed` with what somebody else did to the tables, until `forget`."""
-        for tables in (self._tables, self._nat):
-            strangers.watch(tables, self.namespace.run(tables.monitor), changed)
-
-    def forget(self, strangers: Strangers) -> None:
-        for tables in (self._tables, self._nat):
-            strangers.forget(tables)
+        """Call `changed` with what somebody else did to the tables, until `strangers` forgets the namespace."""
+        strangers.watch(self.namespace, (self._tables, self._nat), changed)
 
     def repair(self) -> None:
         """The tables were changed by somebody else. Flows that passed meanwhile are examined again."""

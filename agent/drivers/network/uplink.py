@@ -60,7 +60,7 @@ class Uplinks:
 
     def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
         """Call `changed` with what somebody else did to the host's table of ours."""
-        strangers.watch(self._tables, self._host.run(self._tables.monitor), changed)
+        strangers.watch(self._host, (self._tables,), changed)
 
     def repair(self) -> None:
         """The host's table was changed by somebody else."""
