@@ -162,6 +162,7 @@ class Agent:
         drivers = self.drivers
         return [
             *drivers.hypervisor.host_problems(),
+            *drivers.network.host_problems(),
             *space.problems(self.config, drivers.storage),
             *self.reconciler.stalled.problems(),
             *self.reconciler.orphans,

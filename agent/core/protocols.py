@@ -263,6 +263,9 @@ class Network(Protocol):
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
+    def host_problems(self) -> list[str]:
+        """What keeps guests and the outside apart on this host that its owner can change, one clear line each."""
+
     def on_router(self, callback: Callable[[str, bool], None]) -> None:
         """Call back (from another thread) with a VPC's id and True whenever its router is ready, which may be
         again and again, and with False before it is removed. There is one callback."""

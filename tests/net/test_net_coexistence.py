@@ -19,9 +19,11 @@ RULES = Path(__file__).parent / "firewalls"
 
 
 class Firewall(NamedTuple):
-    """`allow`: the rule, made for both directions, by which its user lets it forward for VPCs. `before`: which of `WAYS` work without that."""
+    """`who`: of whom the host's owner is told. `allow`: the rule, made for both directions, by which its user lets it
+    forward for VPCs. `before`: which of `WAYS` work without that."""
 
     name: str
+    who: str
     allow: str
     before: frozenset[str]
 
@@ -29,10 +31,15 @@ class Firewall(NamedTuple):
 OUT, IN, PORT, LOCAL = "out", "in", "port", "local"
 WAYS = frozenset({OUT, IN, PORT, LOCAL})
 FIREWALLS = (
-    Firewall("docker", 'insert rule ip filter DOCKER-USER {} "{}-up*" accept', frozenset({LOCAL})),
-    Firewall("libvirt", "", WAYS),
-    Firewall("ufw", 'add rule ip filter ufw-user-forward {} "{}-up1" accept', frozenset({LOCAL})),
-    Firewall("firewalld", 'add rule inet firewalld filter_FORWARD_ZONES {} "{}-up1" accept', frozenset({PORT, LOCAL})),
+    Firewall("docker", "Docker", 'insert rule ip filter DOCKER-USER {} "{}-up*" accept', frozenset({LOCAL})),
+    Firewall("libvirt", "", "", WAYS),
+    Firewall("ufw", "ufw", 'add rule ip filter ufw-user-forward {} "{}-up1" accept', frozenset({LOCAL})),
+    Firewall(
+        "firewalld",
+        "firewalld",
+        'add rule inet firewalld filter_FORWARD_POLICIES {} "{}-up1" accept',
+        frozenset({PORT, LOCAL}),
+    ),
 )
 
 
@@ -45,6 +52,8 @@ def test_beside_each_other(stage: Stage, firewall: Firewall) -> None:
     stage.lab.apply(sg_a=(rule(),))
     stage.network((PUBLIC, guest), forwards=(ForwardSpec("tcp", "", 8080, guest.ip, 80),))
     assert rules(stage, but=stage.lab.prefix) == theirs
+    told = stage.lab.driver.host_problems()
+    assert [firewall.who in line for line in told] == ([True] if firewall.who else []), told
     assert working(stage, guest, WAYS - firewall.before) == set()
     for way in ("iifname", "oifname") if firewall.allow else ():
         stage.on_host("nft", firewall.allow.format(way, stage.lab.prefix))
@@ -52,6 +61,7 @@ def test_beside_each_other(stage: Stage, firewall: Firewall) -> None:
     with serving(guest, 80), serving(stage.world, 80):
         for client, address, port in ways(stage, guest).values():
             expect(True, tcp, client, address, port)
+    assert stage.lab.driver.host_problems() == []
     stage.lab.restart().remove_all()
     assert rules(stage) == allowed
 
@@ -82,10 +92,11 @@ def rules(stage: Stage, but: str = "") -> list[Any]:
     """All tables of the host without those called `but`, and without counts and handles."""
     listing = json.loads(stage.on_host("nft", "-j", "list", "ruleset"))["nftables"]
     kept = [strip(entry) for entry in listing if "metainfo" not in entry]
-    names = ("table", "name")
-    return [
-        entry for entry in kept if but not in {body.get(key) for body in entry.values() for key in ("table", "name")}
-    ]
+    return [entry for entry in kept if not {"table", "name"} & {key for key, name in fields(entry) if name == but}]
+
+
+def fields(entry: dict[str, dict[str, Any]]) -> list[tuple[str, Any]]:
+    return [field for body in entry.values() for field in body.items()]
 
 
 def strip(value: Any) -> Any:

@@ -90,6 +90,10 @@ class NetworkDriver:
                 self._host.run(functools.partial(links.delete, self._host.ip, name))
             self._uplinks.remove_all()
 
+    def host_problems(self) -> list[str]:
+        with explained("look at the host's firewall"):
+            return self._uplinks.problems()
+
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
         return {name.removeprefix(head) for name in netns.names() if name.startswith(f"{head}vpc-")}

@@ -23,7 +23,7 @@ from pyroute2 import IPRoute
 from agent.core.errors import DriverError
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, nat, netns, proxies
+from agent.drivers.network import links, nat, netns, obstacles, proxies
 from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
 from agent.drivers.network.nat import INSIDE, Ends
 from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
@@ -86,10 +86,20 @@ class Uplinks:
             interface = self._apply()
             self._open(vpc, ends)
         if interface is None and self._mode not in (NONE, AUTO):
-            raise DriverError(
-                f"uplink interface {self._mode} does not exist on the host; name another in the agent's configuration",
-                transient=True,
-            )
+            raise DriverError(self._missing(), transient=True)
+
+    def problems(self) -> list[str]:
+        """Why guests that may go out do not, one line each."""
+        with self._lock:
+            if self._mode == NONE or not self._present():
+                return []
+            found = [] if self._interface() else [self._missing()]
+            return found + self._host.run(lambda: obstacles.find(self._prefix))
+
+    def _missing(self) -> str:
+        if self._mode == AUTO:
+            return "the host has no default route, so guests do not get out"
+        return f"uplink interface {self._mode} does not exist on the host; name another in the agent's configuration"
 
     def disconnect(self, vpc: netns.Namespace) -> None:
         """Without its pair the VPC has no way in or out."""
