@@ -13,45 +13,6 @@ from agent.drivers.network import netns
 pytestmark = pytest.mark.net
 
 # As the programs write them, but for what has nothing to do with forwarding.
-DOCKER = """
-table ip filter {
-    chain DOCKER-USER { counter return
-    }
-    chain DOCKER { iifname != "docker0" oifname "docker0" drop
-    }
-    chain FORWARD { type filter hook forward priority 0; policy drop
-        jump DOCKER-USER
-        oifname "docker0" ct state established,related accept
-        iifname "docker0" accept
-        jump DOCKER
-    }
-}
-"""
-UFW = """
-table ip filter {
-    chain ufw-before-forward { ct state established,related accept
-        icmp type echo-request accept
-    }
-    chain ufw-after-forward { return
-    }
-    chain FORWARD { type filter hook forward priority 0; policy drop
-        jump ufw-before-forward
-        jump ufw-after-forward
-    }
-}
-"""
-FIREWALLD = """
-table inet firewalld {
-    chain filter_FWD_public { return
-    }
-    chain filter_FORWARD { type filter hook forward priority 10; policy accept
-        ct state established,related accept
-        iifname "lo" accept
-        jump filter_FWD_public
-        reject with icmpx admin-prohibited
-    }
-}
-"""
 LIBVIRT = """
 table ip libvirt_network {
     chain guest_input { oifname "virbr0" ct state established,related accept
@@ -95,35 +56,6 @@ def test_a_host_without_a_firewall_is_no_obstacle_and_stays_as_it_is(stage: Stag
         ("uplink", "out", "in", "addresses"), "ok"
     )
     assert everything(stage) == before
-
-
-@pytest.mark.parametrize(
-    ("rules", "chain", "program", "cure"),
-    [
-        (DOCKER, "FORWARD of the table ip filter, by its policy", "DOCKER-USER -i", ("ip filter DOCKER-USER",)),
-        (UFW, "FORWARD of the table ip filter, by its policy", "ufw reload", ("ip filter ufw-before-forward",)),
-        (FIREWALLD, "filter_FORWARD of the table inet firewalld, by its rule", "firewall-cmd", ()),
-    ],
-    ids=["docker", "ufw", "firewalld"],
-)
-def test_who_drops_is_named_with_what_helps(
-    stage: Stage,
-    rules: str,
-    chain: str,
-    program: str,
-    cure: tuple[str, ...],
-) -> None:
-    load(stage, rules)
-    found = check(stage)
-    for way in ("out", "in"):
-        assert found[way].state == "problem"
-        assert chain in found[way].what
-        assert program in found[way].advice
-    # What the advice makes the program do.
-    for place in cure or ("inet firewalld filter_FORWARD",):
-        for key in ("iifname", "oifname"):
-            load(stage, f'insert rule {place} {key} "{stage.lab.prefix}-up*" accept\n')
-    assert {check(stage)[way].state for way in ("out", "in")} == {"ok"}
 
 
 def test_a_rule_of_the_owner_that_keeps_others_out_can_be_mended_as_told(stage: Stage) -> None:

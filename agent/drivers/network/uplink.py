@@ -86,10 +86,10 @@ class Uplinks:
             interface = self._apply()
             self._open(vpc, ends)
         if interface is None and self.mode not in (NONE, AUTO):
-            raise DriverError(
-                f"uplink interface {self.mode} does not exist on the host; name another in the agent's configuration",
-                transient=True,
-            )
+            raise DriverError(self._missing(), transient=True)
+
+    def _missing(self) -> str:
+        return f"uplink interface {self.mode} does not exist on the host; name another in the agent's configuration"
 
     def disconnect(self, vpc: netns.Namespace) -> None:
         """Without its pair the VPC has no way in or out."""
