@@ -83,7 +83,9 @@ def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     data = agent.root / "data"
     found = _layers(agent) + _images(agent)
     ids = {i["InstanceId"] for i in instances}
-    found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
+    with closing(sqlite3.connect(f"file:{data}/ecs.db?mode=ro", uri=True)) as database:
+        seeded = {row[0] for row in database.execute("SELECT id FROM instances WHERE setup = 'seed'")}
+    found += _differ("seed", seeded & ids, {path.stem for path in (data / "seeds").glob("*.iso")})
     found += [f"staging file {path.name} is left over" for path in (data / "staging").iterdir()]
     logs = {path.stem for path in (data / "console").glob("*.log")}
     found += [f"console log: {item} is left over" for item in sorted(logs - ids)]
