@@ -44,6 +44,9 @@ _PAYLOAD = {
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
 
 
+META_KEYS, CT_KEYS = ({number: key for key, number in table.items()} for table in (_META, _CT))
+
+
 class Part(NamedTuple):
     """A piece of a rule."""
 

@@ -7,12 +7,14 @@ import time
 
 from agent.core.addresses import METADATA_ADDRESS
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortSpec, VpcSpec
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
 from agent.drivers.network import fence, links, netns
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
+from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
 from agent.drivers.network.tables import KernelTables
+from agent.drivers.network.uplink import INSIDE
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
 ATTEMPT_SECONDS = 1.0  # in which a guest that is up answers a SYN
@@ -93,6 +95,13 @@ class Router:
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
+
+    def explain(self, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter as the kernel has it says of a flow."""
+        tables = self._tables.applied()
+        if tables is None:
+            raise DriverError("the filter is being set up; try again", transient=True)
+        return explain(tables[0], flow, INSIDE)
 
     # --------------------------------------------------------------------------------- ports
 

@@ -66,6 +66,11 @@ class NfSet:
     interval: bool = False
     known: bool = True  # False: the kernel has other elements than these
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the parts of a key, in bytes."""
+        return tuple(_TYPES[kind][1] for kind in self.types)
+
     def same_kind(self, other: NfSet) -> bool:
         return (self.types, self.verdict_map, self.interval) == (other.types, other.verdict_map, other.interval)
 
@@ -185,7 +190,7 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
 
 
 def _kind(value: NfSet) -> SetKind:
-    lengths = [_TYPES[kind][1] for kind in value.types]
+    lengths = value.lengths
     number = 0
     for item in value.types:
         number = number << 6 | _TYPES[item][0]

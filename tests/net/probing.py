@@ -1,0 +1,225 @@
+"""Many real packets through a VPC's router at once, and which of them arrived.
+
+Everything runs on one CPU, where the kernel hands packets on in the order in which they came; so the answer to
+an ARP request that is sent last says that all before it have arrived or never will. Nobody waits for silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+from vpc_lab import PATIENCE, Guest, Lab, checksum
+
+from agent.drivers.network import netns
+from agent.drivers.network.router import ROUTER_MAC
+from agent.drivers.network.uplink import INSIDE
+from tests.support.filter_reference import Opening
+
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
+_HEADER_BYTES = {1: 8, 6: 20, 17: 8, 47: 4}
+_LINK = 14
+_MAGIC = b"prob"
+_IP, _ARP = 0x0800, 0x0806
+_SOL_PACKET, _IGNORE_OUTGOING = 263, 23
+_AT_ONCE = 200  # packets between two markers: what the kernel queues for a CPU
+_ROUTER_OUTSIDE, _OUTSIDE = "169.254.9.1", "169.254.9.2"
+_OUTSIDE_MAC = "02:00:00:00:00:02"
+_PERMANENT = 0x80
+
+
+@dataclass
+class Probe:
+    """A flow to be opened. `own`: what tells flows apart, the sender's port or the id of an echo request."""
+
+    opening: Opening
+    own: int
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The taps of who sends and who receives; empty outside."""
+        opening = self.opening
+        return opening.sender.tap if opening.sender else "", opening.receiver.tap if opening.receiver else ""
+
+    def packet(self, number: int, *, reply: bool = False) -> bytes:
+        """An IPv4 packet of the flow that carries `number`: in its own direction or back. TCP only has a first."""
+        opening, protocol = self.opening, PROTOCOLS[self.opening.protocol]
+        addresses = [socket.inet_aton(opening.source), socket.inet_aton(opening.destination)]
+        ports = [self.own, opening.port]
+        if reply:
+            addresses.reverse()
+            ports.reverse()
+        payload = _MAGIC + struct.pack("!I", number)
+        if protocol == PROTOCOLS["icmp"]:
+            head = struct.pack("!BBHHH", 0 if reply else 8, 0, 0, self.own, 1)
+            segment = _summed(head + payload, 2, b"")
+        elif protocol == PROTOCOLS["udp"]:
+            segment = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
+        elif protocol == PROTOCOLS["tcp"]:
+            head = struct.pack("!HHIIBBHHH", *ports, 1, 0, 5 << 4, 2, 1024, 0, 0)
+            pseudo = b"".join(addresses) + struct.pack("!HH", protocol, len(head) + len(payload))
+            segment = _summed(head + payload, 16, pseudo)
+        else:
+            segment = b"\0\0\x08\0" + payload
+        network = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, protocol, 0, *addresses)
+        return _summed(network, 10, b"") + segment
+
+
+def _summed(data: bytes, position: int, further: bytes) -> bytes:
+    return data[:position] + struct.pack("!H", checksum(data + further)) + data[position + 2 :]
+
+
+@dataclass
+class End:
+    """Where packets are sent and received; `question`: an ARP request that the router answers."""
+
+    sock: socket.socket
+    head: bytes  # of a frame, without its type
+    question: bytes
+    asked: bool = False
+
+
+class Field:
+    """A VPC whose guests, and somebody outside, have no addresses of their own: they send what they are told, and
+    answer nothing. `close` leaves nothing but the lab's."""
+
+    def __init__(self, lab: Lab, guests: Iterable[Guest]) -> None:
+        self._lab = lab
+        self._router = netns.Namespace(f"{lab.prefix}-vpc-a")
+        self._outside_name = f"{lab.prefix}-outside"
+        netns.create(self._outside_name)
+        self._outside = netns.Namespace(self._outside_name)
+        self._numbers = itertools.count(1)
+        self._tracking = self._router.run(NFCTSocket)
+        self.ends = {"": self._end(self._outside, _OUTSIDE_MAC, self._connect(), _OUTSIDE, _ROUTER_OUTSIDE)}
+        for guest in guests:
+            port = guest.port
+            self.ends[port.tap] = self._end(guest.ns, port.mac, ROUTER_MAC, port.ip, port.gateway)
+
+    def close(self) -> None:
+        for end in self.ends.values():
+            end.sock.close()
+        self._router.run(self._tracking.close)
+        self._outside.close()
+        self._router.close()
+        netns.remove(self._outside_name)
+
+    def _connect(self) -> str:
+        """The link that leads out of the VPC; the MAC of the router's end."""
+        ip = self._router.ip
+
+        def work() -> str:
+            with (netns.RUN_DIR / self._outside_name).open("rb") as outside:
+                peer = {"ifname": "eth0", "net_ns_fd": outside.fileno(), "address": _OUTSIDE_MAC}
+                ip.link("add", ifname=INSIDE, kind="veth", peer=peer)
+            index = ip.link_lookup(ifname=INSIDE)[0]
+            ip.addr("add", index=index, address=_ROUTER_OUTSIDE, prefixlen=30)
+            ip.link("set", index=index, state="up")
+            ip.neigh("replace", dst=_OUTSIDE, lladdr=_OUTSIDE_MAC, ifindex=index, state=_PERMANENT)
+            ip.route("replace", dst="0.0.0.0/0", gateway=_OUTSIDE, oif=index)
+            return str(ip.get_links(index)[0].get_attr("IFLA_ADDRESS"))
+
+        def up() -> None:
+            self._outside.sysctl({"ipv6/conf/all/disable_ipv6": 1})
+            self._outside.ip.link("set", index=self._outside.ip.link_lookup(ifname="eth0")[0], state="up")
+
+        mac = self._router.run(work)
+        self._outside.run(up)
+        return mac
+
+    def _end(self, namespace: netns.Namespace, own_mac: str, router_mac: str, address: str, router: str) -> End:
+        sock = namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+        sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sock.bind(("eth0", 3))
+        sock.setblocking(False)
+        own, other = (bytes.fromhex(mac.replace(":", "")) for mac in (own_mac, router_mac))
+        ask = struct.pack("!HHBBH6s4s6s4s", 1, _IP, 6, 4, 1, own, _packed(address), bytes(6), _packed(router))
+        return End(sock, other + own, other + own + struct.pack("!H", _ARP) + ask)
+
+    def route(self, guest: Guest, *networks: str) -> None:
+        """Further addresses that are at a guest, or behind it."""
+        ip = self._router.ip
+
+        def work() -> None:
+            index = ip.link_lookup(ifname=guest.port.tap)[0]
+            for one in networks:
+                ip.route("replace", dst=one, gateway=guest.ip, oif=index, flags=["onlink"])
+
+        self._router.run(work)
+
+    def forget_flows(self) -> None:
+        self._router.run(self._tracking.flush)
+
+    def send(self, packets: Iterable[tuple[Probe, bool]]) -> list[bool]:
+        """Each probe's next packet, or (True) one back; which of them arrived. AssertionError for one that arrived
+        where it was not sent to."""
+        arrived: list[bool] = []
+        sequence = iter(packets)
+        while some := list(itertools.islice(sequence, _AT_ONCE)):
+            arrived += self._send(some)
+        return arrived
+
+    def _send(self, packets: list[tuple[Probe, bool]]) -> list[bool]:
+        awaited: dict[int, str] = {}
+        for probe, reply in packets:
+            number = next(self._numbers)
+            ends = probe.ends[::-1] if reply else probe.ends
+            awaited[number] = ends[1]
+            end = self.ends[ends[0]]
+            end.sock.send(end.head + struct.pack("!H", _IP) + probe.packet(number, reply=reply))
+        seen: dict[int, str] = {}
+        for name, number in self._collect():
+            assert awaited.get(number) == name, f"packet {number} for {awaited.get(number)!r} arrived at {name!r}"
+            seen[number] = name
+        return [number in seen for number in awaited]
+
+    def _collect(self) -> Iterator[tuple[str, int]]:
+        """What arrives until the router has answered every end."""
+        for end in self.ends.values():
+            end.asked = True
+            end.sock.send(end.question)
+        deadline = time.monotonic() + PATIENCE
+        while any(end.asked for end in self.ends.values()):
+            assert time.monotonic() < deadline, "the router answers no ARP request"
+            select.select([end.sock for end in self.ends.values()], [], [], 0.1)
+            for name, end in self.ends.items():
+                yield from ((name, number) for number in _received(end))
+
+
+def _received(end: End) -> Iterator[int]:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            frame = end.sock.recv(2048)
+            kind = struct.unpack_from("!H", frame, 12)[0]
+            if kind == _ARP:
+                end.asked = False
+                continue
+            start = _LINK + 20 + _HEADER_BYTES.get(frame[_LINK + 9], 0)
+            if kind == _IP and frame[start : start + 4] == _MAGIC:
+                yield struct.unpack_from("!I", frame, start + 4)[0]
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_aton(address)
+
+
+@contextlib.contextmanager
+def one_cpu() -> Iterator[None]:
+    """The calling thread stays on one CPU."""
+    thread = threading.get_native_id()
+    before = os.sched_getaffinity(thread)
+    os.sched_setaffinity(thread, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(thread, before)

@@ -1,0 +1,223 @@
+"""Random groups, memberships, rules and packets (SPEC F2-F7): what the kernel does with real packets is what a plain
+evaluation of the SPEC says, and what `explain` says that it will do."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from probing import Field, Probe, one_cpu
+from vpc_lab import Guest, Lab
+
+from agent.core.specs import Decision, FilterSpec, FlowSpec, MemberSpec, RuleSpec, Why
+from tests.support import filter_reference as reference
+from tests.support.filter_reference import Judgement, Opening
+from tests.support.random_filters import filters, openings
+
+pytestmark = pytest.mark.net
+
+_STEPS = 4  # changes of the rules under which the flows of one history live
+_NEW_FLOWS = 60  # opened at each step
+_FIRST_OWN_PORT = 20000  # above all ports that rules speak of
+_SHORT, _LONG = 6, 100  # histories
+
+
+@pytest.fixture
+def field(lab: Lab) -> Iterator[tuple[Field, tuple[MemberSpec, ...]]]:
+    """Guests on the intranet, one of them with two addresses, one the next hop to a network; and two on the
+    internet side of the classic network."""
+    lab.vpc()
+    guests = [lab.guest(f"192.168.0.{number}", wire=False) for number in range(1, 6)]
+    guests += [lab.guest(f"100.125.0.{number}", wire=False) for number in (1, 2)]
+    lab.driver.apply_filter(FilterSpec("vpc-a", members=tuple(_member(guest) for guest in guests)))
+    for guest in guests:
+        lab.driver.wire_port(guest.port)
+    field = Field(lab, guests)
+    try:
+        field.route(guests[1], "192.168.1.2/32")
+        field.route(guests[2], "172.30.0.0/24")
+        yield field, tuple(_member(guest) for guest in guests)
+    finally:
+        field.close()
+
+
+def _member(guest: Guest) -> MemberSpec:
+    member = guest.member()
+    if guest.ip.startswith("100."):
+        return dataclasses.replace(member, nic_type="internet")
+    further = {"192.168.0.2": {"ips": ("192.168.0.2", "192.168.1.2")}, "192.168.0.3": {"forwards": ("172.30.0.0/24",)}}
+    return dataclasses.replace(member, **further.get(guest.ip, {}))
+
+
+@pytest.mark.parametrize("histories", [_SHORT, pytest.param(_LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+def test_the_kernel_the_spec_and_explain_agree(
+    lab: Lab, field: tuple[Field, tuple[MemberSpec, ...]], histories: int
+) -> None:
+    """SEED repeats a run, and each history has a seed of its own, which a failure names."""
+    first = int(os.environ.get("SEED", Random().randrange(1 << 32)))
+    probes, actors = field
+    with one_cpu():
+        total = sum(_history(lab, probes, actors, seed) for seed in range(first, first + histories))
+    assert total >= histories * _STEPS * _NEW_FLOWS
+
+
+def _history(lab: Lab, field: Field, actors: tuple[MemberSpec, ...], seed: int) -> int:
+    """How many packets were sent."""
+    random, own = Random(seed), itertools.count(_FIRST_OWN_PORT)
+    field.forget_flows()
+    living: list[Probe] = []
+    used: set[frozenset[str]] = set()
+    sent = 0
+    for number, spec in enumerate(itertools.islice(filters(random, actors), _STEPS)):
+        lab.driver.apply_filter(spec)
+        opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec), used)]
+        packets = [(probe, False) for probe in opened]
+        packets += [(_under(spec, probe), random.random() < 0.5) for probe in living]
+        sent += len(packets)
+        for (probe, reply), arrived in zip(packets, field.send(packets), strict=True):
+            where = f"SEED={seed}, step {number}, {'a reply to ' if reply else ''}"
+            new = not reply and probe in opened
+            _compare(lab, field, spec, probe, arrived, where, new=new)
+            # TCP goes on only as its state allows.
+            if arrived and new and probe.opening.protocol != "tcp":
+                living.append(probe)
+    return sent
+
+
+def _distinct(found: Iterator[Opening], used: set[frozenset[str]]) -> Iterator[Opening]:
+    """As many as are sent at a step. GRE knows no ports: between two addresses there is one flow."""
+    for opening in itertools.islice(found, _NEW_FLOWS):
+        pair = frozenset((opening.source, opening.destination))
+        if opening.protocol == "gre":
+            if pair in used:
+                opening = dataclasses.replace(opening, protocol="udp", port=1000)
+            used.add(pair)
+        yield opening
+
+
+def _under(spec: FilterSpec, probe: Probe) -> Probe:
+    """The same flow, its ends in the groups they are in now."""
+    now = {member.tap: member for member in spec.members}
+    sender, receiver = (now[tap] if tap else None for tap in probe.ends)
+    return Probe(dataclasses.replace(probe.opening, sender=sender, receiver=receiver), probe.own)
+
+
+# ------------------------------------------------------------------------------------- comparing
+
+
+def _compare(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, arrived: bool, where: str, *, new: bool) -> None:
+    fault = _fault(lab, spec, probe, arrived)
+    if not fault:
+        return
+    if new:
+        spec, fault = _smallest(lab, field, spec, probe, fault)
+    pytest.fail(f"{where}{_described(probe.opening)}: {fault}\n{_listed(spec)}", pytrace=False)
+
+
+def _fault(lab: Lab, spec: FilterSpec, probe: Probe, arrived: bool) -> str:
+    """What does not agree; empty if all does."""
+    opening = probe.opening
+    judged = reference.sending(spec, opening), reference.receiving(spec, opening)
+    wanted = reference.passes(spec, opening)
+    answer = lab.driver.explain("vpc-a", _flow(opening))[0]
+    if arrived != wanted:
+        return f"the kernel {'passes' if arrived else 'drops'} it; the SPEC: {judged}; explain: {answer}"
+    for name, found, mine in (("sender", answer.sender, judged[0]), ("receiver", answer.receiver, judged[1])):
+        if not _same(spec, opening, found, mine):
+            return f"explain says of the {name}: {found}; the SPEC: {mine}"
+    return ""
+
+
+def _same(spec: FilterSpec, opening: Opening, found: Decision | None, judged: Judgement | None) -> bool:
+    if found is None or judged is None:
+        return found is None and judged is None
+    if (found.verdict, found.why) != (judged.verdict, judged.why):
+        return False
+    if judged.why is not Why.RULE or judged.rule is None:
+        return True
+    # Of several that say the same at one priority any may be named, but it must be there and must be to the point.
+    rule = found.rule
+    return (
+        rule is not None
+        and _canonical(rule) in map(_canonical, spec.rules[found.group])
+        and (rule.priority, rule.nic_type) == (judged.rule.priority, judged.rule.nic_type)
+        and reference.matches(spec, rule, opening)
+    )
+
+
+def _canonical(rule: RuleSpec) -> RuleSpec:
+    return rule if rule.ports != (0, 65535) else dataclasses.replace(rule, ports=None)
+
+
+def _flow(opening: Opening) -> FlowSpec:
+    sender, receiver = opening.sender, opening.receiver
+    return FlowSpec(
+        protocol=opening.protocol,
+        source=opening.source,
+        destination=opening.destination,
+        source_tap=sender.tap if sender else "",
+        source_mac=sender.mac if sender else "",
+        destination_tap=receiver.tap if receiver else "",
+        port=opening.port,
+        reached_port=opening.port,
+    )
+
+
+# ------------------------------------------------------------------------------------- a readable failure
+
+
+def _smallest(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, fault: str) -> tuple[FilterSpec, str]:
+    """As few rules and memberships as still show a fault."""
+    shrinking = True
+    while shrinking:
+        shrinking = False
+        for smaller in _smaller(spec):
+            lab.driver.apply_filter(smaller)
+            field.forget_flows()
+            again = _under(smaller, probe)
+            found = _fault(lab, smaller, again, field.send([(again, False)])[0])
+            if found:
+                spec, fault, shrinking = smaller, found, True
+                break
+    return spec, fault
+
+
+def _smaller(spec: FilterSpec) -> Iterator[FilterSpec]:
+    for group, rules in spec.rules.items():
+        half = len(rules) // 2
+        for some in (rules[half:], rules[:half]) if half else ():
+            yield dataclasses.replace(spec, rules={**spec.rules, group: some})
+        if len(rules) == 1:
+            yield dataclasses.replace(spec, rules={**spec.rules, group: ()})
+        elif len(rules) < 8:
+            for one in range(len(rules)):
+                yield dataclasses.replace(spec, rules={**spec.rules, group: rules[:one] + rules[one + 1 :]})
+    for number, member in enumerate(spec.members):
+        for group in member.groups if len(member.groups) > 1 else ():
+            fewer = dataclasses.replace(member, groups=tuple(one for one in member.groups if one != group))
+            yield dataclasses.replace(spec, members=(*spec.members[:number], fewer, *spec.members[number + 1 :]))
+
+
+def _described(opening: Opening) -> str:
+    ends = [
+        f"{address} ({'/'.join(member.groups) if member else 'outside'})"
+        for address, member in ((opening.source, opening.sender), (opening.destination, opening.receiver))
+    ]
+    return f"{ends[0]} -> {ends[1]} {opening.protocol} {opening.port or ''}".rstrip()
+
+
+def _listed(spec: FilterSpec) -> str:
+    lines = [f"  {member.ips} {member.nic_type} in {'/'.join(member.groups)}" for member in spec.members]
+    lines += [f"  isolated: {sorted(spec.isolated)}, mail allowed: {sorted(spec.smtp_allowed)}"]
+    for group, rules in spec.rules.items():
+        for rule in rules:
+            peer = rule.peer_group or rule.cidr
+            lines.append(
+                f"  {group} {rule.nic_type} {rule.direction.value} {rule.priority} {rule.verdict.value} "
+                f"{rule.protocol} {rule.ports or ''} {peer}"
+            )
+    return "\n".join(lines)
