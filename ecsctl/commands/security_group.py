@@ -127,6 +127,7 @@ security_group = LazyGroup(
         "show": (__name__, "show", "Show one security group with its rules."),
         "modify": (__name__, "modify", "Change name or description."),
         "delete": (__name__, "delete", "Delete an unused security group."),
+        "explain": ("ecsctl.commands.security_group_explain", "explain", "Say which rule decides about a connection."),
         "rule": ("ecsctl.commands.security_group_rule", "rule", "Add, remove and list rules."),
     },
 )
