@@ -44,7 +44,8 @@ class Config:
     disk_limits: dict[str, dict[str, int]] = field(default_factory=dict)  # core.disk_categories.SETTINGS, by category
     object_stores: dict[str, dict[str, object]] = field(default_factory=dict)  # services.stores, by a name
     detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
-    dns: tuple[str, ...] = ()  # told to guests; empty: the host's own, or none with uplink `none`
+    dns: tuple[str, ...] = ()  # asked for what guests ask; empty: the host's own. With uplink `none` nobody is
+    domain: str = "ecs.internal"  # of guests' names
     regions: dict[str, dict[str, object]] = field(default_factory=dict)  # jobs.regions, by their names
     import_dirs: tuple[str, ...] = ()  # whole paths; only files in them are imported by name
     shutdown_grace_seconds: int = 90  # how long a guest may take to stop when the host goes down

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+NAME_SERVER = "100.100.2.136"  # of guests, at every VPC's router, as the provider has it
 METADATA_ADDRESS = "100.100.100.200"  # of every VPC's router, as the provider has it (SPEC I11)
 
 

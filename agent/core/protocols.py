@@ -240,6 +240,10 @@ class Network(Protocol):
         """What the filter that the namespace has says of a flow: one answer, or for a source of None one for each set
         of addresses that are treated alike. Raises DriverError while nothing was applied yet."""
 
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        """Call back (from another thread) with a VPC's id and what somebody else did to its filter, whenever somebody
+        did; and whether it has been undone, else the text says why not. There is one callback."""
+
     def create_tap(self, port: PortSpec) -> None:
         """A fresh tap in the root namespace, ready for a domain to be started on it."""
 
@@ -264,6 +268,9 @@ class Network(Protocol):
 
     def listen(self, vpc_id: str, address: str, port: int) -> socket.socket:
         """A listening TCP socket on an address of the VPC's router, for its services."""
+
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
 
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there; no-op when

@@ -206,6 +206,7 @@ class PortSpec:
     host_name: str
     mtu: int = 1500
     dns: tuple[str, ...] = ()
+    domain: str = ""
     secondary_ips: tuple[str, ...] = ()
     nic_type: str = "intranet"  # | internet: the second one of an instance in the classic network
     inbound_kbit: int = 0

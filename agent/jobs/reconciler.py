@@ -27,6 +27,7 @@ from agent.jobs.layers import collect, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
+from agent.jobs.strangers import Strangers
 from agent.jobs.translate_network import port_spec
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
@@ -60,6 +61,7 @@ class Reconciler:
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
         self.stalled = Stalled(drivers.storage)
+        self.strangers = Strangers(store, runner, clock)
         self._strange: dict[str, list[str]] = {}  # disks that guests have and nobody knows, by instance
         self._orphans: list[str] = []
 
@@ -74,6 +76,7 @@ class Reconciler:
             log.info("removed the unfinished file %s", name)
         self._after_host_restart()
         self._stop_merges()
+        self._drivers.network.on_stranger(self.strangers.note)
         self._take_over_networks()
         self._drivers.hypervisor.on_change(self._on_change)
         self._thread.start()

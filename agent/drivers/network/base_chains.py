@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Direction, MemberSpec
 from agent.drivers.network import expressions as x
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
@@ -34,6 +34,7 @@ def forwarders(members: Iterable[MemberSpec]) -> NfSet:
 
 
 def base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
+    """`raw` first: the kernel deletes them in this order, and without `raw` nothing is routed."""
     chains = {
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
@@ -103,7 +104,7 @@ def _in(generation: int) -> tuple[x.Rule, ...]:
 
 
 def _input() -> tuple[x.Rule, ...]:
-    """What may reach the router: ping, metadata, answers. DHCP is taken from the link before this."""
+    """What may reach the router: ping, metadata, DNS, answers. DHCP is taken from the link before this."""
     from_port = x.group("iifgroup", PORT_GROUP)
     return (
         x.rule(x.state("invalid"), x.drop()),
@@ -117,6 +118,17 @@ def _input() -> tuple[x.Rule, ...]:
             x.protocol("tcp"),
             x.header("tcp dport", b"\0\x50", "80"),
             x.accept(),
+        ),
+        *(
+            x.rule(
+                from_port,
+                x.ipv4(),
+                x.header("ip daddr", x.ip4(NAME_SERVER), NAME_SERVER),
+                x.protocol(protocol),
+                x.header(f"{protocol} dport", b"\0\x35", "53"),
+                x.accept(),
+            )
+            for protocol in ("udp", "tcp")
         ),
     )
 

@@ -154,6 +154,8 @@ def _configuration(port: PortSpec) -> list[tuple[int, bytes]]:
     ]
     if port.dns:
         options.append((6, b"".join(socket.inet_aton(server) for server in port.dns[:8])))
+    if port.domain:
+        options.append((15, port.domain.encode()))
     if port.host_name:
         options.append((12, port.host_name.encode()[:64]))
     return options

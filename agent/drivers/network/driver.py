@@ -13,31 +13,37 @@ from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortEvent, Port
 from agent.drivers.network import links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.uplink import Uplinks
 
 
 class NetworkDriver:
     """Routers and ports on this host whose names begin with `prefix`; nothing else is touched.
 
-    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` is told to
-    guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the agent's.
-    Calls may come from any thread; those of one VPC follow each other.
+    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` and `domain`
+    are told to guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the
+    agent's. Calls may come from any thread; those of one VPC follow each other.
     """
 
-    def __init__(self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None) -> None:
+    def __init__(
+        self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None, domain: str = ""
+    ) -> None:
         self._prefix = prefix
-        self._dns = dns
+        self._dns, self._domain = dns, domain
         with explained(f"enter the host's network namespace {host_netns or ''}".rstrip()):
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
+        self._strangers = Strangers()
+        self._strangers_callback: Callable[[str, str, bool], None] = lambda vpc_id, what, repaired: None
         self._router_callback: Callable[[str, bool], None] = lambda vpc_id, present: None
 
     def close(self) -> None:
         """Stop answering DHCP and let go of the namespaces; everything in the kernel stays as it is."""
         self._responder.close()
+        self._strangers.close()
         with self._lock:
             for router in self._routers.values():
                 router.close()
@@ -66,6 +72,7 @@ class NetworkDriver:
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
                     self._unwire(vpc_id, port)
+                self._strangers.forget(self._namespace(vpc_id))
                 router.close()
                 del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))
@@ -90,6 +97,18 @@ class NetworkDriver:
     def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
         with explained(f"explain the filter of {vpc_id}"):
             return self._router(vpc_id).explain(flow)
+
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        self._strangers_callback = callback
+
+    def _repair(self, vpc_id: str, what: str) -> None:
+        try:
+            with explained(f"repair the filter of {vpc_id}"):
+                self._router(vpc_id).repair()
+        except DriverError as error:
+            self._strangers_callback(vpc_id, f"{what}: {error}", False)
+        else:
+            self._strangers_callback(vpc_id, what, True)
 
     # --------------------------------------------------------------------------------- ports
 
@@ -180,6 +199,11 @@ class NetworkDriver:
         with explained(f"listen on {address}:{port} in {vpc_id}"):
             return self._router(vpc_id).listen(address, port)
 
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
+        with explained(f"receive on {address}:{port} in {vpc_id}"):
+            return self._router(vpc_id).bound(socket.SOCK_DGRAM, address, port)
+
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there."""
         if vpc_id is None:
@@ -207,7 +231,9 @@ class NetworkDriver:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                self._routers[vpc_id] = Router(self._namespace(vpc_id), self._uplinks.inside)
+                router = Router(self._namespace(vpc_id), self._uplinks.inside)
+                router.watch(self._strangers, functools.partial(self._repair, vpc_id))
+                self._routers[vpc_id] = router
             return self._routers[vpc_id]
 
     def _wired(self, vpc_id: str, tap: str) -> links.Link | None:
@@ -222,7 +248,7 @@ class NetworkDriver:
             namespace.run(lambda: links.delete(namespace.ip, tap))
 
     def _know(self, port: PortSpec) -> None:
-        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns))
+        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))
 
     def _listen_for_dhcp(self, vpc_id: str, router: Router) -> None:
         with self._lock:

@@ -39,6 +39,7 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
+    "udp dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}

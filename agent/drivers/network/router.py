@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Callable
 
-from agent.core.addresses import METADATA_ADDRESS
+from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
 from agent.drivers.network import fence, links, netns
@@ -13,6 +15,7 @@ from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 from agent.drivers.network.uplink import INSIDE
 
@@ -52,6 +55,7 @@ class Router:
             raise
         self._compiler = Compiler(uplink)
         self._spec: FilterSpec | None = None  # applied last
+        self._applying = threading.Lock()
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -74,7 +78,7 @@ class Router:
         ip = self.namespace.ip
         loopback = links.required(ip, "lo")
         ip.link("set", index=loopback, state="up")
-        wanted = {*spec.gateways, METADATA_ADDRESS}
+        wanted = {*spec.gateways, METADATA_ADDRESS, NAME_SERVER}
         present = {address for address, _ in links.addresses(ip, loopback) if not address.startswith("127.")}
         for address in sorted(wanted - present):
             ip.addr("replace", index=loopback, address=address, prefixlen=32)
@@ -87,10 +91,26 @@ class Router:
 
     def apply(self, spec: FilterSpec) -> None:
         """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
-        self._tables.apply(self._compiler.compile(spec))
-        if self._spec is None:
+        with self._applying:
+            self._tables.apply(self._compiler.compile(spec))
+            if self._spec is None:
+                self._close_without_filter()
+            self._spec = spec
+
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the filter, until `strangers` forgets the namespace."""
+        monitor = self.namespace.run(self._tables.monitor)
+        strangers.watch(str(self.namespace.name), monitor, self._tables.names, changed)
+
+    def repair(self) -> None:
+        """The filter was changed by somebody else. Flows that passed meanwhile are examined again."""
+        with self._applying:
+            if self._spec is None:
+                return
+            self._tables.forget()
+            self._compiler.renew()
+            self._tables.apply(self._compiler.compile(self._spec))
             self._close_without_filter()
-        self._spec = spec
 
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
@@ -101,7 +121,8 @@ class Router:
         tables = self._tables.applied()
         if tables is None:
             raise DriverError("the filter is being set up; try again", transient=True)
-        return explain(tables[0], flow, INSIDE)
+        [table] = (one for one in tables if (one.family, one.name) == (NFPROTO_INET, TABLE))
+        return explain(table, flow, INSIDE)
 
     # --------------------------------------------------------------------------------- ports
 
@@ -164,12 +185,18 @@ class Router:
 
     def listen(self, address: str, port: int) -> socket.socket:
         """A listening TCP socket of the router."""
-        listener = self.namespace.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(128)
-        except BaseException:
-            listener.close()
-            raise
+        listener = self.bound(socket.SOCK_STREAM, address, port)
+        listener.listen(128)
         return listener
+
+    def bound(self, kind: int, address: str, port: int) -> socket.socket:
+        """A socket of that kind (`socket.SOCK_…`) on an address of the router."""
+        made = self.namespace.run(lambda: socket.socket(socket.AF_INET, kind))
+        try:
+            if kind == socket.SOCK_STREAM:  # for UDP it would let two answer
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+        except BaseException:
+            made.close()
+            raise
+        return made

@@ -147,8 +147,9 @@ def change(old: Table, new: Table) -> Iterator[Message]:
         if name in old.sets:
             raise ValueError(f"set {name} cannot change its type")
         yield _new_set(new, name)
-    # Base chains last: a new one drops everything until the batch is committed.
-    added = sorted(new.chains.keys() - old.chains.keys(), key=lambda name: new.chains[name].hook is not None)
+    # Base chains last: a new one drops everything until the batch is committed. They keep their order: in it the kernel
+    # lets go of them when somebody deletes the table.
+    added = sorted((n for n in new.chains if n not in old.chains), key=lambda name: new.chains[name].hook is not None)
     for name in added:
         yield _new_chain(new, name)
     for name in new.sets:

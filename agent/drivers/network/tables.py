@@ -9,6 +9,7 @@ from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
 from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
+from agent.drivers.network.strangers import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,18 @@ class KernelTables:
         self._nf = NfSocket()
         self._lock = threading.Lock()
         self._applied: tuple[Table, ...] | None = None  # what the kernel has; None: not known
+        self._names: set[tuple[int, str]] = set()
 
     def close(self) -> None:
         self._nf.close()
+
+    def monitor(self) -> Monitor:
+        """Tells of what others change, in the namespace of the thread that calls this."""
+        return Monitor(self._nf.port)
+
+    def names(self) -> set[tuple[int, str]]:
+        """Family and name of each table that was applied last."""
+        return self._names
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
         """One atomic batch, of what differs only.
@@ -37,6 +47,7 @@ class KernelTables:
         """
         with self._lock:
             before, self._applied = self._applied, None
+            self._names = {(table.family, table.name) for table in wanted}
             if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
             self._applied = wanted
@@ -81,6 +92,7 @@ class KernelTables:
         with self._lock:
             self._nf.commit(remove(family, name))
             self._applied = None
+            self._names = self._names - {(family, name)}
 
     def _found(self, family: int, name: str) -> Found | None:
         def ask(kind: int) -> list[dict[int, bytes]]:
