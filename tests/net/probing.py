@@ -24,6 +24,7 @@ from agent.drivers.network import netns
 from agent.drivers.network.router import ROUTER_MAC
 from agent.drivers.network.uplink import INSIDE
 from tests.support.filter_reference import Opening
+from tests.support.random_filters import Forward
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
 _HEADER_BYTES = {1: 8, 6: 20, 17: 8, 47: 4}
@@ -53,11 +54,11 @@ class Probe:
     def packet(self, number: int, *, reply: bool = False) -> bytes:
         """An IPv4 packet of the flow that carries `number`: in its own direction or back. TCP only has a first."""
         opening, protocol = self.opening, PROTOCOLS[self.opening.protocol]
-        addresses = [socket.inet_aton(opening.source), socket.inet_aton(opening.destination)]
-        ports = [self.own, opening.port]
+        there = opening.reached if reply else (opening.destination, opening.port)
+        ends = [(opening.source, self.own), there]
         if reply:
-            addresses.reverse()
-            ports.reverse()
+            ends.reverse()
+        addresses, ports = [socket.inet_aton(address) for address, _ in ends], [port for _, port in ends]
         payload = _MAGIC + struct.pack("!I", number)
         if protocol == PROTOCOLS["icmp"]:
             head = struct.pack("!BBHHH", 0 if reply else 8, 0, 0, self.own, 1)
@@ -156,6 +157,17 @@ class Field:
                 ip.route("replace", dst=one, gateway=guest.ip, oif=index, flags=["onlink"])
 
         self._router.run(work)
+
+    def forward(self, forwards: Iterable[Forward]) -> None:
+        """Ports of addresses outside that lead to guests."""
+        rule = f"add rule ip probing pre iifname {INSIDE} ip daddr"
+        rules = [
+            f"{rule} {one.address} {protocol} dport {one.port} dnat to {one.private}:{one.reached}"
+            for one in forwards
+            for protocol in ("tcp", "udp")
+        ]
+        chain = "add chain ip probing pre { type nat hook prerouting priority dstnat; }"
+        self._lab.in_router("nft", "; ".join(["add table ip probing", chain, *rules]))
 
     def forget_flows(self) -> None:
         self._router.run(self._tracking.flush)

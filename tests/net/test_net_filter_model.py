@@ -16,13 +16,18 @@ from vpc_lab import Guest, Lab
 from agent.core.specs import Decision, FilterSpec, FlowSpec, MemberSpec, RuleSpec, Why
 from tests.support import filter_reference as reference
 from tests.support.filter_reference import Judgement, Opening
-from tests.support.random_filters import filters, openings
+from tests.support.random_filters import Forward, filters, openings
 
 pytestmark = pytest.mark.net
 
 _STEPS = 4  # changes of the rules under which the flows of one history live
 _NEW_FLOWS = 60  # opened at each step
 _FIRST_OWN_PORT = 20000  # above all ports that rules speak of
+_FORWARDS = (
+    Forward("203.0.113.200", 8080, "192.168.0.4", 80),
+    Forward("203.0.113.200", 80, "192.168.0.4", 8080),
+    Forward("203.0.113.201", 1000, "192.168.1.2", 22),
+)
 _SHORT, _LONG = 6, 100  # histories
 
 
@@ -40,6 +45,7 @@ def field(lab: Lab) -> Iterator[tuple[Field, tuple[MemberSpec, ...]]]:
     try:
         field.route(guests[1], "192.168.1.2/32")
         field.route(guests[2], "172.30.0.0/24")
+        field.forward(_FORWARDS)
         yield field, tuple(_member(guest) for guest in guests)
     finally:
         field.close()
@@ -74,7 +80,7 @@ def _history(lab: Lab, field: Field, actors: tuple[MemberSpec, ...], seed: int) 
     sent = 0
     for number, spec in enumerate(itertools.islice(filters(random, actors), _STEPS)):
         lab.driver.apply_filter(spec)
-        opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec), used)]
+        opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec, _FORWARDS), used)]
         packets = [(probe, False) for probe in opened]
         packets += [(_under(spec, probe), random.random() < 0.5) for probe in living]
         sent += len(packets)
@@ -163,7 +169,7 @@ def _flow(opening: Opening) -> FlowSpec:
         source_mac=sender.mac if sender else "",
         destination_tap=receiver.tap if receiver else "",
         port=opening.port,
-        reached_port=opening.port,
+        reached_port=opening.reached[1],
     )
 
 
@@ -207,7 +213,8 @@ def _described(opening: Opening) -> str:
         f"{address} ({'/'.join(member.groups) if member else 'outside'})"
         for address, member in ((opening.source, opening.sender), (opening.destination, opening.receiver))
     ]
-    return f"{ends[0]} -> {ends[1]} {opening.protocol} {opening.port or ''}".rstrip()
+    there = f", forwarded to {opening.forwarded}" if opening.forwarded else ""
+    return f"{ends[0]} -> {ends[1]} {opening.protocol} {opening.port or ''}".rstrip() + there
 
 
 def _listed(spec: FilterSpec) -> str:

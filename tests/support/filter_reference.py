@@ -15,7 +15,8 @@ MAIL_PORT = 25
 
 @dataclass(frozen=True)
 class Opening:
-    """Who opens a flow to whom; None is somebody outside of the VPC."""
+    """Who opens a flow to whom; None is somebody outside of the VPC. `destination` and `port` are what the sender asks
+    for; `forwarded`: the address and port of the receiver that these lead to, where they are other ones."""
 
     sender: MemberSpec | None
     source: str
@@ -23,6 +24,12 @@ class Opening:
     destination: str
     protocol: str
     port: int = 0
+    forwarded: tuple[str, int] | None = None
+
+    @property
+    def reached(self) -> tuple[str, int]:
+        """Address and port as the receiver has them."""
+        return self.forwarded or (self.destination, self.port)
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,13 @@ def private(spec: FilterSpec, group: str) -> set[str]:
 
 def matches(spec: FilterSpec, rule: RuleSpec, opening: Opening) -> bool:
     """Whether a rule speaks of this flow at all."""
-    peer = opening.source if rule.direction is Direction.INGRESS else opening.destination
+    inwards = rule.direction is Direction.INGRESS
+    peer, port = (opening.source, opening.reached[1]) if inwards else (opening.destination, opening.port)
     if rule.peer_group is not None:
         known = peer in private(spec, rule.peer_group)
     else:
         known = ipaddress.ip_address(peer) in ipaddress.ip_network(str(rule.cidr))
-    right_port = rule.ports is None or rule.ports[0] <= opening.port <= rule.ports[1]
+    right_port = rule.ports is None or rule.ports[0] <= port <= rule.ports[1]
     return known and rule.protocol in ("all", opening.protocol) and right_port
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
 from tests.support.filter_reference import MAIL_PORT, Opening
@@ -82,10 +83,23 @@ def _rule(random: Random, networks: list[str]) -> RuleSpec:
     )
 
 
-def openings(random: Random, spec: FilterSpec) -> Iterator[Opening]:
-    """Flows between different ports, or a port and the outside; some with a sender's address that is not its own."""
+class Forward(NamedTuple):
+    """A port of an address outside that leads to one of a guest."""
+
+    address: str
+    port: int
+    private: str
+    reached: int
+
+
+def openings(random: Random, spec: FilterSpec, forwards: Sequence[Forward] = ()) -> Iterator[Opening]:
+    """Flows between different ports, or a port and the outside; some with a sender's address that is not its own, some
+    by one of `forwards`."""
     everybody = [*spec.members, None]
     while True:
+        if forwards and random.random() < 0.1:
+            yield _forwarded(random, spec, random.choice(forwards))
+            continue
         sender, receiver = random.sample(everybody, 2)
         source = random.choice(_addresses(sender))
         if sender is not None and random.random() < 0.05:
@@ -97,6 +111,12 @@ def openings(random: Random, spec: FilterSpec) -> Iterator[Opening]:
         ports = (*_PORTS, 2, 26, 79, 82, 999, 1002, 65534)
         port = random.choice(ports) if protocol in ("tcp", "udp") else 0
         yield Opening(sender, source, receiver, destination, protocol, port)
+
+
+def _forwarded(random: Random, spec: FilterSpec, forward: Forward) -> Opening:
+    receiver = next(member for member in spec.members if forward.private in member.ips)
+    protocol, reached = random.choice(("tcp", "udp")), (forward.private, forward.reached)
+    return Opening(None, random.choice(OUTSIDE), receiver, forward.address, protocol, forward.port, reached)
 
 
 def _addresses(member: MemberSpec | None) -> list[str]:
