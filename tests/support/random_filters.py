@@ -108,7 +108,7 @@ def openings(random: Random, spec: FilterSpec, forwards: Sequence[Forward] = ())
         if source == destination:
             continue
         protocol = random.choice(("tcp", "tcp", "udp", "udp", "icmp", "gre"))
-        ports = (*_PORTS, 2, 26, 79, 82, 999, 1002, 65534)
+        ports = [*_PORTS, 2, 26, 79, 82, 999, 1002, 65534] + 8 * [MAIL_PORT] * (receiver is None)
         port = random.choice(ports) if protocol in ("tcp", "udp") else 0
         yield Opening(sender, source, receiver, destination, protocol, port)
 
