@@ -15,7 +15,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 from vpc_lab import PATIENCE, Guest, Lab, checksum
@@ -31,6 +32,7 @@ _HEADER_BYTES = {1: 8, 6: 20, 17: 8, 47: 4}
 _LINK = 14
 _MAGIC = b"prob"
 _IP, _ARP = 0x0800, 0x0806
+_SYN, _ACK = 0x02, 0x10
 _SOL_PACKET, _IGNORE_OUTGOING = 263, 23
 _AT_ONCE = 200  # packets between two markers: what the kernel queues for a CPU
 _ROUTER_OUTSIDE, _OUTSIDE = "169.254.9.1", "169.254.9.2"
@@ -40,10 +42,13 @@ _PERMANENT = 0x80
 
 @dataclass
 class Probe:
-    """A flow to be opened. `own`: what tells flows apart, the sender's port or the id of an echo request."""
+    """A flow. `own`: what tells flows apart, the sender's port or the id of an echo request. TCP's state goes on with
+    each packet that is made, as connection tracking sees them all, whatever becomes of them."""
 
     opening: Opening
     own: int
+    made: int = 0  # packets
+    sequence: list[int] = field(default_factory=lambda: [1, 1])  # the next of the sender, and of the receiver
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -51,8 +56,14 @@ class Probe:
         opening = self.opening
         return opening.sender.tap if opening.sender else "", opening.receiver.tap if opening.receiver else ""
 
+    def next_way(self, random: Random) -> bool:
+        """Whether the next packet is a reply: TCP begins with one of each side and one more of the first's."""
+        if self.opening.protocol == "tcp" and self.made < 3:
+            return self.made == 1
+        return random.random() < 0.5
+
     def packet(self, number: int, *, reply: bool = False) -> bytes:
-        """An IPv4 packet of the flow that carries `number`: in its own direction or back. TCP only has a first."""
+        """The next IPv4 packet of the flow, which carries `number`: in its own direction or back."""
         opening, protocol = self.opening, PROTOCOLS[self.opening.protocol]
         there = opening.reached if reply else (opening.destination, opening.port)
         ends = [(opening.source, self.own), there]
@@ -66,13 +77,22 @@ class Probe:
         elif protocol == PROTOCOLS["udp"]:
             segment = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
         elif protocol == PROTOCOLS["tcp"]:
-            head = struct.pack("!HHIIBBHHH", *ports, 1, 0, 5 << 4, 2, 1024, 0, 0)
-            pseudo = b"".join(addresses) + struct.pack("!HH", protocol, len(head) + len(payload))
-            segment = _summed(head + payload, 16, pseudo)
+            segment = self._tcp(addresses, ports, payload, reply)
         else:
             segment = b"\0\0\x08\0" + payload
+        self.made += 1
         network = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, protocol, 0, *addresses)
         return _summed(network, 10, b"") + segment
+
+    def _tcp(self, addresses: list[bytes], ports: list[int], payload: bytes, reply: bool) -> bytes:
+        """The handshake's parts carry data, too."""
+        opens, answered = self.made < 2, self.made > 0
+        flags = _SYN * opens | _ACK * answered
+        own, peer = self.sequence[reply], self.sequence[not reply] if answered else 0
+        self.sequence[reply] += opens + len(payload)
+        head = struct.pack("!HHIIBBHHH", *ports, own, peer, 5 << 4, flags, 4096, 0, 0)
+        pseudo = b"".join(addresses) + struct.pack("!HH", PROTOCOLS["tcp"], len(head) + len(payload))
+        return _summed(head + payload, 16, pseudo)
 
 
 def _summed(data: bytes, position: int, further: bytes) -> bytes:

@@ -82,15 +82,15 @@ def _history(lab: Lab, field: Field, actors: tuple[MemberSpec, ...], seed: int) 
         lab.driver.apply_filter(spec)
         opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec, _FORWARDS), used)]
         packets = [(probe, False) for probe in opened]
-        packets += [(_under(spec, probe), random.random() < 0.5) for probe in living]
+        for probe in living:
+            probe.opening = _under(spec, probe.opening)
+            packets.append((probe, probe.next_way(random)))
         sent += len(packets)
-        for (probe, reply), arrived in zip(packets, field.send(packets), strict=True):
+        arrived = field.send(packets)
+        for (probe, reply), passed in zip(packets, arrived, strict=True):
             where = f"SEED={seed}, step {number}, {'a reply to ' if reply else ''}"
-            new = not reply and probe in opened
-            _compare(lab, field, spec, probe, arrived, where, new=new)
-            # TCP goes on only as its state allows.
-            if arrived and new and probe.opening.protocol != "tcp":
-                living.append(probe)
+            _compare(lab, field, spec, probe, passed, where, new=probe.made == 1)
+        living += itertools.compress(opened, arrived)
     return sent
 
 
@@ -105,11 +105,11 @@ def _distinct(found: Iterator[Opening], used: set[frozenset[str]]) -> Iterator[O
         yield opening
 
 
-def _under(spec: FilterSpec, probe: Probe) -> Probe:
+def _under(spec: FilterSpec, opening: Opening) -> Opening:
     """The same flow, its ends in the groups they are in now."""
     now = {member.tap: member for member in spec.members}
-    sender, receiver = (now[tap] if tap else None for tap in probe.ends)
-    return Probe(dataclasses.replace(probe.opening, sender=sender, receiver=receiver), probe.own)
+    sender, receiver = (end and now[end.tap] for end in (opening.sender, opening.receiver))
+    return dataclasses.replace(opening, sender=sender, receiver=receiver)
 
 
 # ------------------------------------------------------------------------------------- comparing
@@ -184,7 +184,7 @@ def _smallest(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, fault: str
         for smaller in _smaller(spec):
             lab.driver.apply_filter(smaller)
             field.forget_flows()
-            again = _under(smaller, probe)
+            again = Probe(_under(smaller, probe.opening), probe.own)
             found = _fault(lab, smaller, again, field.send([(again, False)])[0])
             if found:
                 spec, fault, shrinking = smaller, found, True
