@@ -7,6 +7,7 @@ an ARP request that is sent last says that all before it have arrived or never w
 from __future__ import annotations
 
 import contextlib
+import enum
 import itertools
 import os
 import select
@@ -32,12 +33,21 @@ _HEADER_BYTES = {1: 8, 6: 20, 17: 8, 47: 4}
 _LINK = 14
 _MAGIC = b"prob"
 _IP, _ARP = 0x0800, 0x0806
+_UNREACHABLE = struct.pack("!BBHI", 3, 3, 0, 0)
 _SYN, _ACK = 0x02, 0x10
 _SOL_PACKET, _IGNORE_OUTGOING = 263, 23
 _AT_ONCE = 200  # packets between two markers: what the kernel queues for a CPU
 _ROUTER_OUTSIDE, _OUTSIDE = "169.254.9.1", "169.254.9.2"
 _OUTSIDE_MAC = "02:00:00:00:00:02"
 _PERMANENT = 0x80
+
+
+class Way(enum.Enum):
+    """Where a packet of a flow goes: as the flow, against it, or against it as an ICMP error about it."""
+
+    ON = ""
+    BACK = "a reply to "
+    ERROR = "an ICMP error about "
 
 
 @dataclass
@@ -56,21 +66,26 @@ class Probe:
         opening = self.opening
         return opening.sender.tap if opening.sender else "", opening.receiver.tap if opening.receiver else ""
 
-    def next_way(self, random: Random) -> bool:
-        """Whether the next packet is a reply: TCP begins with one of each side and one more of the first's."""
+    def next_way(self, random: Random) -> Way:
+        """TCP begins with a packet of each side and one more of the first's."""
+        if random.random() < 0.2:
+            return Way.ERROR
         if self.opening.protocol == "tcp" and self.made < 3:
-            return self.made == 1
-        return random.random() < 0.5
+            return Way.BACK if self.made == 1 else Way.ON
+        return random.choice((Way.ON, Way.BACK))
 
-    def packet(self, number: int, *, reply: bool = False) -> bytes:
-        """The next IPv4 packet of the flow, which carries `number`: in its own direction or back."""
+    def packet(self, number: int, way: Way) -> bytes:
+        """The next IPv4 packet of the flow, which carries `number`."""
+        payload = _MAGIC + struct.pack("!I", number)
+        return self._error(payload) if way is Way.ERROR else self._next(payload, reply=way is Way.BACK)
+
+    def _next(self, payload: bytes, *, reply: bool) -> bytes:
         opening, protocol = self.opening, PROTOCOLS[self.opening.protocol]
         there = opening.reached if reply else (opening.destination, opening.port)
         ends = [(opening.source, self.own), there]
         if reply:
             ends.reverse()
         addresses, ports = [socket.inet_aton(address) for address, _ in ends], [port for _, port in ends]
-        payload = _MAGIC + struct.pack("!I", number)
         if protocol == PROTOCOLS["icmp"]:
             head = struct.pack("!BBHHH", 0 if reply else 8, 0, 0, self.own, 1)
             segment = _summed(head + payload, 2, b"")
@@ -81,8 +96,16 @@ class Probe:
         else:
             segment = b"\0\0\x08\0" + payload
         self.made += 1
-        network = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, protocol, 0, *addresses)
-        return _summed(network, 10, b"") + segment
+        return _datagram(protocol, *addresses, segment)
+
+    def _error(self, payload: bytes) -> bytes:
+        """The receiver's answer that the port is closed, about a packet as it had it."""
+        opening, (address, port) = self.opening, self.opening.reached
+        ends = socket.inet_aton(opening.source), socket.inet_aton(address)
+        head = {"icmp": struct.pack("!BBHHH", 8, 0, 0, self.own, 1), "gre": b"\0\0\x08\0" + bytes(4)}
+        about = head.get(opening.protocol, struct.pack("!HHI", self.own, port, 8))
+        told = _datagram(PROTOCOLS[opening.protocol], *ends, about) + payload
+        return _datagram(PROTOCOLS["icmp"], *ends[::-1], _summed(_UNREACHABLE + told, 2, b""))
 
     def _tcp(self, addresses: list[bytes], ports: list[int], payload: bytes, reply: bool) -> bytes:
         """The handshake's parts carry data, too."""
@@ -93,6 +116,11 @@ class Probe:
         head = struct.pack("!HHIIBBHHH", *ports, own, peer, 5 << 4, flags, 4096, 0, 0)
         pseudo = b"".join(addresses) + struct.pack("!HH", PROTOCOLS["tcp"], len(head) + len(payload))
         return _summed(head + payload, 16, pseudo)
+
+
+def _datagram(protocol: int, source: bytes, destination: bytes, segment: bytes) -> bytes:
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, protocol, 0, source, destination)
+    return _summed(head, 10, b"") + segment
 
 
 def _summed(data: bytes, position: int, further: bytes) -> bytes:
@@ -192,8 +220,8 @@ class Field:
     def forget_flows(self) -> None:
         self._router.run(self._tracking.flush)
 
-    def send(self, packets: Iterable[tuple[Probe, bool]]) -> list[bool]:
-        """Each probe's next packet, or (True) one back; which of them arrived. AssertionError for one that arrived
+    def send(self, packets: Iterable[tuple[Probe, Way]]) -> list[bool]:
+        """Each probe's next packet; which of them arrived. AssertionError for one that arrived
         where it was not sent to."""
         arrived: list[bool] = []
         sequence = iter(packets)
@@ -201,14 +229,14 @@ class Field:
             arrived += self._send(some)
         return arrived
 
-    def _send(self, packets: list[tuple[Probe, bool]]) -> list[bool]:
+    def _send(self, packets: list[tuple[Probe, Way]]) -> list[bool]:
         awaited: dict[int, str] = {}
-        for probe, reply in packets:
+        for probe, way in packets:
             number = next(self._numbers)
-            ends = probe.ends[::-1] if reply else probe.ends
+            ends = probe.ends if way is Way.ON else probe.ends[::-1]
             awaited[number] = ends[1]
             end = self.ends[ends[0]]
-            end.sock.send(end.head + struct.pack("!H", _IP) + probe.packet(number, reply=reply))
+            end.sock.send(end.head + struct.pack("!H", _IP) + probe.packet(number, way))
         seen: dict[int, str] = {}
         for name, number in self._collect():
             assert awaited.get(number) == name, f"packet {number} for {awaited.get(number)!r} arrived at {name!r}"
@@ -237,6 +265,8 @@ def _received(end: End) -> Iterator[int]:
                 end.asked = False
                 continue
             start = _LINK + 20 + _HEADER_BYTES.get(frame[_LINK + 9], 0)
+            if frame[_LINK + 9] == PROTOCOLS["icmp"] and frame[_LINK + 20] == _UNREACHABLE[0]:
+                start += 28
             if kind == _IP and frame[start : start + 4] == _MAGIC:
                 yield struct.unpack_from("!I", frame, start + 4)[0]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from probing import Field, Probe, one_cpu
+from probing import Field, Probe, Way, one_cpu
 from vpc_lab import Guest, Lab
 
 from agent.core.specs import Decision, FilterSpec, FlowSpec, MemberSpec, RuleSpec, Why
@@ -81,15 +81,15 @@ def _history(lab: Lab, field: Field, actors: tuple[MemberSpec, ...], seed: int) 
     for number, spec in enumerate(itertools.islice(filters(random, actors), _STEPS)):
         lab.driver.apply_filter(spec)
         opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec, _FORWARDS), used)]
-        packets = [(probe, False) for probe in opened]
+        packets = [(probe, Way.ON) for probe in opened]
         for probe in living:
             probe.opening = _under(spec, probe.opening)
             packets.append((probe, probe.next_way(random)))
         sent += len(packets)
         arrived = field.send(packets)
-        for (probe, reply), passed in zip(packets, arrived, strict=True):
-            where = f"SEED={seed}, step {number}, {'a reply to ' if reply else ''}"
-            _compare(lab, field, spec, probe, passed, where, new=probe.made == 1)
+        for (probe, way), passed in zip(packets, arrived, strict=True):
+            where = f"SEED={seed}, step {number}, {way.value}"
+            _compare(lab, field, spec, probe, passed, where, new=probe in opened)
         living += itertools.compress(opened, arrived)
     return sent
 
@@ -185,7 +185,7 @@ def _smallest(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, fault: str
             lab.driver.apply_filter(smaller)
             field.forget_flows()
             again = Probe(_under(smaller, probe.opening), probe.own)
-            found = _fault(lab, smaller, again, field.send([(again, False)])[0])
+            found = _fault(lab, smaller, again, field.send([(again, Way.ON)])[0])
             if found:
                 spec, fault, shrinking = smaller, found, True
                 break
