@@ -61,6 +61,7 @@ def _expression(data: bytes) -> Expression:
     return Expression(parts[_NAME].rstrip(b"\0").decode(), dict(attributes(parts.get(_CONTENT, b""))))
 
 
+@lru_cache(1 << 14)
 def verdict(data: bytes) -> Jump:
     """What an `immediate` or an element of a verdict map says."""
     parts = dict(attributes(dict(attributes(data))[2]))
