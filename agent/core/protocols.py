@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +23,7 @@ from agent.core.specs import (
     FlowSpec,
     GuestCounters,
     HostCapacity,
+    HostCheck,
     ObjectInfo,
     PortEvent,
     PortSpec,
@@ -250,6 +251,10 @@ class Network(Protocol):
     def wire_port(self, port: PortSpec) -> None:
         """Move the tap into the VPC's namespace and route it. The filter must know it before."""
 
+    def limit_port(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` with the outside hold from now on, also for flows that are open. The port may
+        be missing: `wire_port` applies it, too."""
+
     def remove_port(self, vpc_id: str, tap: str) -> None:
         """The tap is gone from wherever it was; its DHCP answer too."""
 
@@ -277,6 +282,10 @@ class Network(Protocol):
         there is no such port."""
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
+
+    def check_host(self, vpcs: Mapping[str, str]) -> builtins.list[HostCheck]:
+        """What stands between guests and the world here. `vpcs`: address blocks by what people call them. Packets
+        are sent that end before they leave the host; takes seconds."""
 
     def remove_all(self) -> None:
         """Every namespace, tap and table of our prefix: the product leaves the host."""

@@ -319,6 +319,16 @@ class PortEvent:
     what: str  # e.g. `DHCPDISCOVER`, `DHCPACK 192.168.0.5`, `GET /latest/meta-data/`
 
 
+@dataclass(frozen=True)
+class HostCheck:
+    """One thing about the host that was looked at. `state`: ok | problem | unknown."""
+
+    subject: str
+    state: str
+    what: str
+    advice: str = ""
+
+
 # ---------------------------------------------------------------------------------- images
 
 

@@ -24,7 +24,7 @@ from vpc_lab import PATIENCE, Guest, Lab, checksum
 
 from agent.drivers.network import netns
 from agent.drivers.network.router import ROUTER_MAC
-from agent.drivers.network.uplink import INSIDE
+from agent.drivers.network.nat import INSIDE
 from tests.support.filter_reference import Opening
 from tests.support.random_filters import Forward
 

@@ -126,7 +126,7 @@ class Lab:
     def vpc(
         self, name: str = "vpc-a", cidr: str = "192.168.0.0/16", gateways: tuple[str, ...] = ("192.168.0.253",)
     ) -> str:
-        self.vpcs[name] = VpcSpec(name, len(self.vpcs) + 1, cidr, gateways)
+        self.vpcs[name] = VpcSpec(name, len(self.vpcs) + 1, cidr, gateways, nat=(cidr,))
         self.driver.ensure_vpc(self.vpcs[name])
         return name
 

@@ -14,7 +14,6 @@ import pytest
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
 from agent.drivers.network.filter import translate
 from agent.drivers.network.ruleset import Table, change, render
-from agent.drivers.network.uplink import host_table
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "nft"
 IN, OUT, ACCEPT, DROP = Direction.INGRESS, Direction.EGRESS, Verdict.ACCEPT, Verdict.DROP
@@ -86,23 +85,10 @@ def check(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spec", "uplink"),
-    [
-        ("closed", FilterSpec("vpc-1"), None),
-        ("typical", TYPICAL, None),
-        ("uplink", FilterSpec("vpc-1"), "up0"),
-        ("many", MANY, None),
-        ("classic", CLASSIC, None),
-    ],
+    ("name", "spec"), [("closed", FilterSpec("vpc-1")), ("typical", TYPICAL), ("many", MANY), ("classic", CLASSIC)]
 )
-def test_golden(name: str, spec: FilterSpec, uplink: str | None) -> None:
-    check(f"{name}.nft", "\n".join(map(render, translate(spec, uplink=uplink))))
-
-
-def test_golden_host() -> None:
-    both = [host_table("ecs", "eth0", ["100.127.0.2", "100.127.0.6"], frozenset({"eth0"}))]
-    both.append(host_table("ecs", None, [], frozenset()))
-    check("host.nft", "\n".join(map(render, both)))
+def test_golden(name: str, spec: FilterSpec) -> None:
+    check(f"{name}.nft", "\n".join(map(render, translate(spec))))
 
 
 def test_no_change_no_message_but_nothing_is_forgotten() -> None:

@@ -33,18 +33,15 @@ def forwarders(members: Iterable[MemberSpec]) -> NfSet:
     return NfSet(_SENDER, elements(items), interval=True)
 
 
-def base_chains(generation: int, uplink: str | None) -> dict[str, Chain]:
+def base_chains(generation: int) -> dict[str, Chain]:
     """`raw` first: the kernel deletes them in this order, and without `raw` nothing is routed."""
-    chains = {
+    return {
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
         "in": Chain(_in(generation), Hook(2, 10, drop=True)),
         "mark": Chain((x.rule(x.set_flow_mark_from_packet()),), Hook(2, 20)),
         "input": Chain(_input(), Hook(1, 0, drop=True)),
     }
-    if uplink is not None:
-        chains["snat"] = Chain((x.rule(x.interface("oifname", uplink), x.masquerade()),), Hook(4, 100, kind="nat"))
-    return chains
 
 
 def _raw(generation: int) -> tuple[x.Rule, ...]:

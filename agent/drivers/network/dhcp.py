@@ -165,12 +165,13 @@ def _packet(source: bytes, to: bytes, body: bytes) -> bytes:
     length = 8 + len(body)
     udp = struct.pack("!HHHH", 67, 68, length, 0) + body
     pseudo = source + to + struct.pack("!HH", socket.IPPROTO_UDP, length)
-    udp = udp[:6] + struct.pack("!H", _checksum(pseudo + udp) or 0xFFFF) + udp[8:]
+    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0xC0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0, source, to)
-    return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + udp
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
+    """Of the Internet's protocols (RFC 1071)."""
     data += b"\0" * (len(data) & 1)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)

@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import links, netns, responder, tap
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, HostCheck, PortEvent, PortSpec, VpcSpec
+from agent.drivers.network import forwarding, host_check, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.strangers import Strangers
@@ -34,6 +34,7 @@ class NetworkDriver:
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
+        self._checking = threading.Lock()  # there is one place to try packets from
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
         self._strangers = Strangers()
@@ -59,7 +60,7 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace)
+            self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
@@ -85,6 +86,7 @@ class NetworkDriver:
             for name in self._host.run(self._own_taps):
                 self._host.run(functools.partial(links.delete, self._host.ip, name))
             self._uplinks.remove_all()
+            forwarding.remove_left(self._prefix, self._host)
 
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
@@ -177,11 +179,17 @@ class NetworkDriver:
                 found.update(dict.fromkeys(self._router(vpc_id).ports(), vpc_id))
             return found
 
+    def limit_port(self, port: PortSpec) -> None:
+        with explained(f"limit the bandwidth of {port.instance_id} in {port.vpc_id}"):
+            self._router(port.vpc_id).limit(port)
+
     def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
         for port in ports:
             self._know(port)
-        with explained(f"answer DHCP in {vpc_id}"):
-            self._listen_for_dhcp(vpc_id, self._router(vpc_id))
+        with explained(f"take over the ports of {vpc_id}"):
+            router = self._router(vpc_id)
+            router.limit_all(ports)
+            self._listen_for_dhcp(vpc_id, router)
 
     # --------------------------------------------------------------------------------- traffic of the router
 
@@ -214,6 +222,13 @@ class NetworkDriver:
     def port_history(self, tap: str) -> list[PortEvent]:
         return self._responder.history(tap)
 
+    # --------------------------------------------------------------------------------- the host
+
+    def check_host(self, vpcs: Mapping[str, str]) -> list[HostCheck]:
+        """Raises DriverError only for what is wrong with the agent's own hold of the network."""
+        with explained("look at the host's network"), self._checking:
+            return list(host_check.checks(self._prefix, self._host, self._uplinks, vpcs))
+
     # --------------------------------------------------------------------------------- inside
 
     def _namespace(self, vpc_id: str) -> str:
@@ -231,7 +246,7 @@ class NetworkDriver:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                router = Router(self._namespace(vpc_id), self._uplinks.inside)
+                router = Router(self._namespace(vpc_id))
                 router.watch(self._strangers, functools.partial(self._repair, vpc_id))
                 self._routers[vpc_id] = router
             return self._routers[vpc_id]
@@ -244,8 +259,7 @@ class NetworkDriver:
 
     def _unwire(self, vpc_id: str, tap: str) -> None:
         if netns.exists(self._namespace(vpc_id)):
-            namespace = self._router(vpc_id).namespace
-            namespace.run(lambda: links.delete(namespace.ip, tap))
+            self._router(vpc_id).remove(tap)
 
     def _know(self, port: PortSpec) -> None:
         self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))

@@ -17,17 +17,24 @@ from agent.drivers.network.nfnl import attr, nest, text, u8, u32
 
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_ARP = 1, 2, 3
 ORIGINAL, REPLY = 0, 1  # directions of a tracked flow
+_WAYS = ("original", "reply")
 INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
+_STATUS = {"snat": 0x10, "dnat": 0x20}
 
 _ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
-_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3}
-_CT = {
-    "state": 0,
-    "direction": 1,
+_META = {
+    "nfproto": 15,
+    "l4proto": 16,
+    "iifname": 6,
+    "oifname": 7,
+    "iifgroup": 21,
+    "oifgroup": 22,
     "mark": 3,
-    "protocol": 10,
-    "proto-src": 11,
-    "proto-dst": 12,
+    "nftrace": 12,
+    "priority": 2,
+    "iif": 4,
+}
+_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
     "ip saddr": 19,
     "ip daddr": 20,
 }
@@ -39,9 +46,12 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
+    "th dport": (2, 2, 2),
     "udp dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
+_FIB = {"saddr": 1, "daddr": 2}
+_LOCAL = struct.pack("=I", 2)  # RTN_LOCAL
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
 
 
@@ -123,8 +133,9 @@ def _any_bit(bits: int) -> bytes:
     return masked + _compare(bytes(4), operator=1)
 
 
-def lookup(set_name: str, register: int = 1, *, inverted: bool = False, verdict: bool = False) -> bytes:
-    to = u32(3, 0) if verdict else b""
+def lookup(set_name: str, register: int = 1, *, inverted: bool = False, into: int | None = None) -> bytes:
+    """`into`: the register for what a map has for the key; 0 is that of verdicts."""
+    to = u32(3, into) if into is not None else b""
     return _expr("lookup", text(1, set_name), u32(2, register), to, u32(5, 1) if inverted else b"")
 
 
@@ -145,6 +156,24 @@ def flow_mark(value: int) -> Part:
 def set_packet_mark(value: int) -> Part:
     load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", value))))
     return Part(f"meta mark set {value:#010x}", load + _expr("meta", u32(2, _META["mark"]), u32(3, 1)))
+
+
+def set_priority(kind: int) -> Part:
+    """`meta priority set 1:10`: the class of a queue."""
+    load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", kind))))
+    return Part(f"meta priority set {_class(kind)}", load + _expr("meta", u32(2, _META["priority"]), u32(3, 1)))
+
+
+def set_priority_by_link(mask: int, bits: int) -> Part:
+    """The class that the arriving link's number stands for: that and `mask`, with `bits` set."""
+    values = nest(4, attr(1, struct.pack("=I", mask))), nest(5, attr(1, struct.pack("=I", bits)))
+    masked = _expr("bitwise", u32(1, 1), u32(2, 1), u32(3, 4), *values)
+    data = load_meta("iif") + masked + _expr("meta", u32(2, _META["priority"]), u32(3, 1))
+    return Part(f"meta priority set iif & {mask:#x} | {_class(bits)}", data)
+
+
+def _class(kind: int) -> str:
+    return f"{kind >> 16:x}:{kind & 0xFFFF:x}"
 
 
 def set_flow_mark_from_packet() -> Part:
@@ -169,7 +198,7 @@ def interface_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
 
 def dispatch(key: str, map_name: str) -> Part:
     """`iifname vmap @map`"""
-    return Part(f"{key} vmap @{map_name}", load_meta(key) + lookup(map_name, verdict=True))
+    return Part(f"{key} vmap @{map_name}", load_meta(key) + lookup(map_name, into=0))
 
 
 def ipv4(*, equal: bool = True) -> Part:
@@ -191,8 +220,10 @@ def header_within(key: str, cidr: str) -> Part:
     return Part(f"{key} {cidr}", load_payload(key) + _range(*network(cidr)))
 
 
-def header_in(key: str, set_name: str) -> Part:
-    return Part(f"{key} @{set_name}", load_payload(key) + lookup(set_name))
+def header_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
+    return Part(
+        f"{key} {'!= ' if inverted else ''}@{set_name}", load_payload(key) + lookup(set_name, inverted=inverted)
+    )
 
 
 class _Ends(NamedTuple):
@@ -244,6 +275,41 @@ def flow_port(way: Direction, low: int, high: int) -> Part:
     return Part(f"{ends.port_text} {shown}", load_ct(ends.port, direction=ends.port_direction) + match)
 
 
+def status(name: str) -> Part:
+    """`ct status dnat`: the flow's destination (snat: source) is translated."""
+    return Part(f"ct status {name}", load_ct("status") + _any_bit(_STATUS[name]))
+
+
+def tracked_address(way: int, key: str, cidr: str) -> Part:
+    """`ct reply ip daddr 10.0.0.1`"""
+    low, high = network(cidr)
+    match = _compare(low) if low == high else _range(low, high)
+    return Part(f"ct {_WAYS[way]} {key} {cidr}", load_ct(key, direction=way) + match)
+
+
+def tracked_in(set_name: str, *keys: tuple[int, str]) -> Part:
+    """What the flow has in its two directions, in a set of concatenations."""
+    loads = [load_ct(key, register, direction=way) for register, (way, key) in enumerate(keys, 8)]
+    shown = " . ".join(f"ct {_WAYS[way]} {key}" for way, key in keys)
+    return Part(f"{shown} @{set_name}", b"".join(loads) + lookup(set_name))
+
+
+def local_address(key: str) -> Part:
+    """`fib daddr type local`: one of this host's own."""
+    return Part(f"fib {key} type local", _expr("fib", u32(1, 1), u32(2, 3), u32(3, _FIB[key])) + _compare(_LOCAL))
+
+
+def interface_with(key: str, address_key: str, set_name: str, *, inverted: bool = False) -> Part:
+    """`oifname . ip daddr @ends`"""
+    data = load_meta(key, 8) + load_payload(address_key, 12) + lookup(set_name, inverted=inverted)
+    return Part(f"{key} . {address_key} {'!= ' if inverted else ''}@{set_name}", data)
+
+
+def addresses_in(set_name: str) -> Part:
+    data = load_payload("ip saddr", 8) + load_payload("ip daddr", 9) + lookup(set_name)
+    return Part(f"ip saddr . ip daddr @{set_name}", data)
+
+
 def flow_in(way: Direction, set_name: str) -> Part:
     """The flow's peer, protocol and port are in an interval set."""
     ends = _ENDS[way]
@@ -270,6 +336,13 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 # ------------------------------------------------------------------------------------- statements
 
 
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
+
+
 def counter() -> Part:
     return Part("counter", _expr("counter", attr(1, bytes(8)), attr(2, bytes(8))))
 
@@ -294,6 +367,25 @@ def jump(chain: str) -> Part:
 
 def masquerade() -> Part:
     return Part("masquerade", _expr("masq"))
+
+
+def address_by(kind: str, key: str, map_name: str) -> Part:
+    """`dnat ip to ip daddr map @m`, `snat ip to ip saddr map @m`: an address for an address, the port stays."""
+    data = load_payload(key) + lookup(map_name, into=1) + _translate(kind, u32(3, 1))
+    return Part(f"{kind} ip to {key} map @{map_name}", data)
+
+
+def destination_by_port(map_name: str, *, address: bool = False) -> Part:
+    """`dnat ip to meta l4proto . th dport map @m`: to an address and a port; with `address` that is the key's first."""
+    first = load_payload("ip daddr", 8) if address else b""
+    register = 9 if address else 8
+    key = first + load_meta("l4proto", register) + load_payload("th dport", register + 1)
+    data = key + lookup(map_name, into=1) + _translate("dnat", u32(3, 1) + u32(5, 9))
+    return Part(f"dnat ip to {'ip daddr . ' if address else ''}meta l4proto . th dport map @{map_name}", data)
+
+
+def _translate(kind: str, registers: bytes) -> bytes:
+    return _expr("nat", u32(1, ("snat", "dnat").index(kind)), u32(2, NFPROTO_IPV4), registers)
 
 
 # ------------------------------------------------------------------------------------- set elements
@@ -334,6 +426,31 @@ def forward_element(name: str, ether: str, cidr: str) -> Element:
     low, high = network(cidr)
     head = ifname(name) + mac(ether) + b"\0\0"
     return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
+
+
+def tuple_element(*values: str) -> Element:
+    """A concatenation of addresses, interfaces, protocols and ports, each as its text: `192.0.2.1 . tcp . 80`."""
+    return Element(" . ".join(values), _element(_joined(values)))
+
+
+def mapped_element(key: tuple[str, ...], value: tuple[str, ...]) -> Element:
+    """`192.0.2.1 . tcp . 80 : 10.0.0.1 . 8080`"""
+    shown = f"{' . '.join(key)} : {' . '.join(value)}"
+    return Element(shown, _element(_joined(key), nest(2, attr(1, _joined(value)))))
+
+
+def _joined(values: tuple[str, ...]) -> bytes:
+    """Each part is padded to whole registers, unless it is the only one."""
+    raw = [_value(text) for text in values]
+    return raw[0] if len(raw) == 1 else b"".join(part.ljust((len(part) + 3) & ~3, b"\0") for part in raw)
+
+
+def _value(shown: str) -> bytes:
+    if shown.isdecimal():
+        return struct.pack("!H", int(shown))
+    if shown in PROTOCOLS:
+        return bytes([PROTOCOLS[shown]])
+    return ip4(shown) if shown[0].isdecimal() else ifname(shown)
 
 
 def interval_element(low: tuple[int, ...], high: tuple[int, ...]) -> Element:

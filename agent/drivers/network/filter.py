@@ -7,7 +7,6 @@ The way of a packet that goes through the router:
     in       (forward 10)       ingress rules of the port that the flow was opened to
     mark     (forward 20)       passed: the flow is marked with the generation of the rules it passed
     input    (input 0)          what may reach the router itself
-    snat     (postrouting 100)  only with an uplink
 
 `out` and `in` are two base chains of one hook because an `accept` ends only its own chain. Both let a flow's
 packets pass unexamined while the flow carries the mark of the current rules, a number that is new whenever they
@@ -45,13 +44,12 @@ class Combo(NamedTuple):
     nic_type: str
 
 
-def translate(spec: FilterSpec, *, generation: int = 1, uplink: str | None = None) -> tuple[Table, Table]:
-    """The inet and the ARP table. `generation` marks flows that pass these rules; `uplink` is the name of the
-    interface that leads out, if there is one.
+def translate(spec: FilterSpec, *, generation: int = 1) -> tuple[Table, Table]:
+    """The inet and the ARP table. `generation` marks flows that pass these rules.
 
     Raises ValueError for an address, a network or a port range that cannot be.
     """
-    return Compiler(uplink).compile(spec, generation)
+    return Compiler().compile(spec, generation)
 
 
 class Compiler:
@@ -60,8 +58,7 @@ class Compiler:
     It keeps what it made last, nothing else: the tables are those that a new one would give.
     """
 
-    def __init__(self, uplink: str | None = None) -> None:
-        self._uplink = uplink
+    def __init__(self) -> None:
         self._spec = FilterSpec("")
         self._of_members = _OfMembers(())
         self._segments: dict[str, Segments] = {}
@@ -81,9 +78,7 @@ class Compiler:
             self.generation = new_generation()
         self._spec, self._of_members, self._segments, self._examined = spec, of_members, of_groups, examined
         sets, chains = examined
-        inet = Table(
-            x.NFPROTO_INET, TABLE, sets | of_members.origins, chains | base_chains(self.generation, self._uplink)
-        )
+        inet = Table(x.NFPROTO_INET, TABLE, sets | of_members.origins, chains | base_chains(self.generation))
         return inet, of_members.arp
 
     def renew(self) -> None:

@@ -22,6 +22,7 @@ from pyroute2.netlink import (
     NLMSG_ERROR,
 )
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES
+from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -117,25 +118,36 @@ class NfSocket:
 
     def things(self, kind: int, family: int, table: str) -> list[dict[int, bytes]]:
         """The attributes of all things of a table that `kind` asks for; none when there is no such table."""
+        found = self._dump(kind, family, text(1, table), f"table {table}")
+        # Without a table of that name some kernels answer with those of all tables.
+        return [values for of_family, values in found if of_family == family and string(values[1]) == table]
+
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of the elements of a map; empty when there is no such map."""
+        found = []
+        for _, values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
+            for _, element in attributes(values.get(3, b"")):
+                parts = dict(attributes(element))
+                key, value = (dict(attributes(parts[kind]))[1] for kind in (1, 2))
+                found.append((key, value))
+        return found
+
+    def _dump(self, kind: int, family: int, body: bytes, about: str) -> Iterator[tuple[int, dict[int, bytes]]]:
+        """Family and attributes of each message of a listing; none when there is not what is asked for."""
         self._sequence += 1
-        body = text(1, table)
         self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
-        found: list[dict[int, bytes]] = []
         while True:
             for received, sequence, payload, _ in split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
-                    return found
+                    return
                 if received == NLMSG_ERROR:
                     code = -struct.unpack_from("i", payload)[0]
                     if code == errno.ENOENT:
-                        return []
-                    raise NfError(code, f"listing table {table}", "")
-                # Without a table of that name some kernels answer with those of all tables.
-                values = dict(attributes(payload[4:]))
-                if payload[0] == family and string(values[1]) == table:
-                    found.append(values)
+                        return
+                    raise NfError(code, f"listing {about}", "")
+                yield payload[0], dict(attributes(payload[4:]))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]

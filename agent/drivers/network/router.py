@@ -5,19 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, netns
+from agent.drivers.network import fence, links, nat, netns, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
 from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
-from agent.drivers.network.uplink import INSIDE
 
 ROUTER_MAC = "ee:ff:ff:ff:ff:ff"  # of each tap's router side; the links are separate, so one address does
 ATTEMPT_SECONDS = 1.0  # in which a guest that is up answers a SYN
@@ -45,21 +44,24 @@ _TRACKING_SYSCTLS: dict[str, str | int] = {"netfilter/nf_conntrack_tcp_loose": 0
 class Router:
     """The namespace of one VPC, which must exist. Its methods may be called from any thread."""
 
-    def __init__(self, namespace: str, uplink: str | None) -> None:
-        """`uplink` is the interface that leads out, if guests may go out."""
+    def __init__(self, namespace: str) -> None:
         self.namespace = netns.Namespace(namespace)
         try:
             self._tables = self.namespace.run(KernelTables)
+            self._nat = self.namespace.run(KernelTables)
         except BaseException:
             self.namespace.close()
             raise
-        self._compiler = Compiler(uplink)
+        self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
         self._applying = threading.Lock()
+        self._pair: int | None = None  # the number of its link, seen last
+        self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
         self._tables.close()
+        self._nat.close()
         self.namespace.close()
 
     # --------------------------------------------------------------------------------- the router itself
@@ -122,7 +124,17 @@ class Router:
         if tables is None:
             raise DriverError("the filter is being set up; try again", transient=True)
         [table] = (one for one in tables if (one.family, one.name) == (NFPROTO_INET, TABLE))
-        return explain(table, flow, INSIDE)
+        return explain(table, flow, nat.INSIDE)
+
+    def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
+        """Translate addresses as wanted; `ends` are those of the pair to the host."""
+        if not self._nat.chains(NFPROTO_INET, nat.TABLE):
+            self._nat.forget()
+        self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
+        if pair != self._pair:
+            self._pair = pair
+            self.limit_all()
 
     # --------------------------------------------------------------------------------- ports
 
@@ -148,6 +160,48 @@ class Router:
         ip.link("set", index=index, state="up")
         ip.route("replace", dst=f"{port.ip}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
         ip.neigh("replace", dst=port.ip, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        self.limit(port)
+
+    def limit(self, port: PortSpec) -> None:
+        """Let the bandwidth of `port` hold from now on, or from when its link is here."""
+        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
+        self.namespace.run(lambda: self._limit(port.tap))
+
+    def limit_all(self, ports: Iterable[PortSpec] = ()) -> None:
+        """The same for all `ports` at once, and for those known before whose classes went with the pair."""
+        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
+        if self._limits:
+            self.namespace.run(self._limit_all)
+
+    def _limit_all(self) -> None:
+        ip = self.namespace.ip
+        numbers = {link.name: link.number for link in links.all(ip) if link.name in self._limits}
+        limited = shaping.inbound_limited(ip), shaping.outbound_limited(ip, numbers.values())
+        for tap, number in numbers.items():
+            for held, wanted, limit in zip(
+                limited, self._limits[tap], (shaping.limit_inbound, shaping.limit_outbound), strict=True
+            ):
+                if wanted or number in held:
+                    limit(ip, number, wanted)
+
+    def _limit(self, tap: str) -> None:
+        ip = self.namespace.ip
+        number = links.index(ip, tap)
+        if number is not None:
+            inbound, outbound = self._limits[tap]
+            shaping.limit_inbound(ip, number, inbound)
+            shaping.limit_outbound(ip, number, outbound)
+
+    def remove(self, tap: str) -> None:
+        """The link is gone, and its class at the pair."""
+        self._limits.pop(tap, None)
+        self.namespace.run(lambda: self._remove(tap))
+
+    def _remove(self, tap: str) -> None:
+        index = links.index(self.namespace.ip, tap)
+        if index is not None:
+            shaping.limit_outbound(self.namespace.ip, index, 0)
+            links.delete(self.namespace.ip, tap)
 
     def ports(self) -> set[str]:
         return self.namespace.run(

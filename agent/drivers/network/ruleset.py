@@ -58,12 +58,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class NfSet:
-    """A set of keys of `types`, or a verdict map. Its elements by their text."""
+    """A set of keys of `types`, a verdict map, or a map to values of the types `data`. Its elements by their text."""
 
     types: tuple[str, ...]
     elements: dict[str, Element] = field(default_factory=dict)
     verdict_map: bool = False
     interval: bool = False
+    data: tuple[str, ...] = ()
     known: bool = True  # False: the kernel has other elements than these
 
     @property
@@ -72,7 +73,12 @@ class NfSet:
         return tuple(_TYPES[kind][1] for kind in self.types)
 
     def same_kind(self, other: NfSet) -> bool:
-        return (self.types, self.verdict_map, self.interval) == (other.types, other.verdict_map, other.interval)
+        return (self.types, self.verdict_map, self.interval, self.data) == (
+            other.types,
+            other.verdict_map,
+            other.interval,
+            other.data,
+        )
 
 
 def elements(items: Iterable[Element]) -> dict[str, Element]:
@@ -108,7 +114,7 @@ def replace(new: Table) -> Iterator[Message]:
     yield from change(Table(new.family, new.name, {}, {}), new)
 
 
-SetKind = tuple[int, int, int]  # number of the keys' type, their length, flags
+SetKind = tuple[int, int, int, int]  # number of the keys' type, their length, flags, number of the data's type
 
 
 @dataclass(frozen=True)
@@ -191,28 +197,36 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
 
 
 def _kind(value: NfSet) -> SetKind:
-    lengths = value.lengths
-    number = 0
-    for item in value.types:
-        number = number << 6 | _TYPES[item][0]
-    total = sum((length + 3) & ~3 for length in lengths) if len(lengths) > 1 else lengths[0]
-    flags = _CONCAT if len(lengths) > 1 else 0
-    flags |= (_MAP if value.verdict_map else 0) | (_INTERVAL if value.interval else 0)
-    return number, total, flags
+    number, length = _concatenated(value.types)
+    data = _VERDICT_TYPE if value.verdict_map else _concatenated(value.data)[0]
+    flags = _CONCAT if len(value.types) > 1 else 0
+    flags |= (_MAP if data else 0) | (_INTERVAL if value.interval else 0)
+    return number, length, flags, data
 
 
 def _new_set(table: Table, name: str) -> Message:
     value = table.sets[name]
-    number, total, flags = _kind(value)
-    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, total)
+    number, length, flags, data_number = _kind(value)
+    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, length)
     if len(value.types) > 1:
         data += nest(9, nest(2, *(nest(1, u32(1, _TYPES[kind][1])) for kind in value.types)))
     if value.verdict_map:
-        data += u32(6, _VERDICT_TYPE) + u32(7, 0)
+        data += u32(6, data_number) + u32(7, 0)
+    if value.data:
+        data += u32(6, data_number) + u32(7, _concatenated(value.data)[1])
     data += u32(3, flags) + u32(10, next(_set_ids) & 0x7FFFFFFF)
     if value.types == ("ifname",):
         data += attr(13, _HOST_ORDER)
     return Message(nft.NFT_MSG_NEWSET, NLM_F_CREATE, table.family, data, f"set {name}")
+
+
+def _concatenated(types: tuple[str, ...]) -> tuple[int, int]:
+    """The number of the type that several types make, and its length in bytes."""
+    number = length = 0
+    for name in types:
+        number = number << 6 | _TYPES[name][0]
+        length += (_TYPES[name][1] + 3) & ~3
+    return number, _TYPES[types[0]][1] if len(types) == 1 else length
 
 
 def _elements(table: Table, name: str, items: list[Element], *, add: bool) -> Iterator[Message]:
@@ -254,8 +268,9 @@ def render(table: Table) -> str:
     """The table much as nft would list it, in a fixed order."""
     lines = [f"table {_FAMILIES[table.family]} {table.name} {{"]
     for name, value in sorted(table.sets.items()):
-        kind = f"{' . '.join(value.types)}{' : verdict' if value.verdict_map else ''}"
-        lines.append(f"  {'map' if value.verdict_map else 'set'} {name} {{ type {kind}")
+        to = "verdict" if value.verdict_map else " . ".join(value.data)
+        kind = " . ".join(value.types) + (f" : {to}" if to else "")
+        lines.append(f"  {'map' if to else 'set'} {name} {{ type {kind}")
         if value.interval:
             lines.append("    flags interval")
         lines += [f"    {key}" for key in sorted(value.elements)] + ["  }"]

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _TABLE_FLAGS = 2  # attributes
 _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
-_SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH = 2, 3, 4, 5
+_SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH, _DATA_TYPE = 2, 3, 4, 5, 6
 _DROP = 0
 
 
@@ -88,6 +88,11 @@ class KernelTables:
         with self._lock:
             return {string(one[_CHAIN_NAME]) for one in self._nf.things(nft.NFT_MSG_GETCHAIN, family, name)}
 
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of a map, none if there is no such map."""
+        with self._lock:
+            return self._nf.elements(family, table, name)
+
     def remove(self, family: int, name: str) -> None:
         with self._lock:
             self._nf.commit(remove(family, name))
@@ -118,5 +123,5 @@ def _hook(chain: dict[int, bytes]) -> Hook | None:
 
 
 def _set_kind(one: dict[int, bytes]) -> SetKind:
-    flags = number(one[_SET_FLAGS]) if _SET_FLAGS in one else 0
-    return number(one[_KEY_TYPE]), number(one[_KEY_LENGTH]), flags
+    flags, data = (number(one[kind]) if kind in one else 0 for kind in (_SET_FLAGS, _DATA_TYPE))
+    return number(one[_KEY_TYPE]), number(one[_KEY_LENGTH]), flags, data & 0xFFFFFFFF
