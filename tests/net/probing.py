@@ -13,20 +13,21 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 from vpc_lab import PATIENCE, Guest, Lab, checksum
 
 from agent.drivers.network import netns
-from agent.drivers.network.router import ROUTER_MAC
 from agent.drivers.network.nat import INSIDE
+from agent.drivers.network.router import ROUTER_MAC
 from tests.support.filter_reference import Opening
-from tests.support.random_filters import Forward
 
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
 _HEADER_BYTES = {1: 8, 6: 20, 17: 8, 47: 4}
@@ -37,8 +38,6 @@ _UNREACHABLE = struct.pack("!BBHI", 3, 3, 0, 0)
 _SYN, _ACK = 0x02, 0x10
 _SOL_PACKET, _IGNORE_OUTGOING = 263, 23
 _AT_ONCE = 200  # packets between two markers: what the kernel queues for a CPU
-_ROUTER_OUTSIDE, _OUTSIDE = "169.254.9.1", "169.254.9.2"
-_OUTSIDE_MAC = "02:00:00:00:00:02"
 _PERMANENT = 0x80
 
 
@@ -82,7 +81,7 @@ class Probe:
     def _next(self, payload: bytes, *, reply: bool) -> bytes:
         opening, protocol = self.opening, PROTOCOLS[self.opening.protocol]
         there = opening.reached if reply else (opening.destination, opening.port)
-        ends = [(opening.source, self.own), there]
+        ends = [(opening.shown if reply else opening.source, self.own), there]
         if reply:
             ends.reverse()
         addresses, ports = [socket.inet_aton(address) for address, _ in ends], [port for _, port in ends]
@@ -101,7 +100,7 @@ class Probe:
     def _error(self, payload: bytes) -> bytes:
         """The receiver's answer that the port is closed, about a packet as it had it."""
         opening, (address, port) = self.opening, self.opening.reached
-        ends = socket.inet_aton(opening.source), socket.inet_aton(address)
+        ends = socket.inet_aton(opening.shown), socket.inet_aton(address)
         head = {"icmp": struct.pack("!BBHHH", 8, 0, 0, self.own, 1), "gre": b"\0\0\x08\0" + bytes(4)}
         about = head.get(opening.protocol, struct.pack("!HHI", self.own, port, 8))
         told = _datagram(PROTOCOLS[opening.protocol], *ends, about) + payload
@@ -127,6 +126,23 @@ def _summed(data: bytes, position: int, further: bytes) -> bytes:
     return data[:position] + struct.pack("!H", checksum(data + further)) + data[position + 2 :]
 
 
+class Link(NamedTuple):
+    name: str
+    mac: str
+    address: str
+
+    @staticmethod
+    def of(namespace: netns.Namespace, name: str) -> Link:
+        ip = namespace.ip
+
+        def find() -> Link:
+            index = ip.link_lookup(ifname=name)[0]
+            address = str(ip.get_addr(index=index)[0].get_attr("IFA_LOCAL"))
+            return Link(name, str(ip.get_links(index)[0].get_attr("IFLA_ADDRESS")), address)
+
+        return namespace.run(find)
+
+
 @dataclass
 class End:
     """Where packets are sent and received; `question`: an ARP request that the router answers."""
@@ -136,64 +152,55 @@ class End:
     question: bytes
     asked: bool = False
 
+    @staticmethod
+    def of(namespace: netns.Namespace, link: Link, router_mac: str, router: str) -> End:
+        """On a link whose other end is the router's, with that MAC and address."""
+        sock = namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+        sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        sock.bind((link.name, 3))
+        sock.setblocking(False)
+        own, other = (bytes.fromhex(mac.replace(":", "")) for mac in (link.mac, router_mac))
+        asks = struct.pack("!HHBBH", 1, _IP, 6, 4, 1) + own + socket.inet_aton(link.address) + bytes(6)
+        question = other + own + struct.pack("!H", _ARP) + asks + socket.inet_aton(router)
+        return End(sock, other + own, question)
+
 
 class Field:
     """A VPC whose guests, and somebody outside, have no addresses of their own: they send what they are told, and
     answer nothing. `close` leaves nothing but the lab's."""
 
-    def __init__(self, lab: Lab, guests: Iterable[Guest]) -> None:
-        self._lab = lab
+    def __init__(self, lab: Lab, host: netns.Namespace, guests: Iterable[Guest]) -> None:
+        """`host` plays the host: outside is what comes by its end of the VPC's pair."""
         self._router = netns.Namespace(f"{lab.prefix}-vpc-a")
-        self._outside_name = f"{lab.prefix}-outside"
-        netns.create(self._outside_name)
-        self._outside = netns.Namespace(self._outside_name)
         self._numbers = itertools.count(1)
         self._tracking = self._router.run(NFCTSocket)
-        self.ends = {"": self._end(self._outside, _OUTSIDE_MAC, self._connect(), _OUTSIDE, _ROUTER_OUTSIDE)}
+        inside, outside = Link.of(self._router, INSIDE), Link.of(host, f"{lab.prefix}-up1")
+        self.address = inside.address
+        self._silence(host, outside)
+        self.ends = {"": End.of(host, outside, inside.mac, inside.address)}
         for guest in guests:
-            port = guest.port
-            self.ends[port.tap] = self._end(guest.ns, port.mac, ROUTER_MAC, port.ip, port.gateway)
+            link = Link("eth0", guest.port.mac, guest.ip)
+            self.ends[guest.port.tap] = End.of(guest.ns, link, ROUTER_MAC, guest.port.gateway)
 
     def close(self) -> None:
         for end in self.ends.values():
             end.sock.close()
         self._router.run(self._tracking.close)
-        self._outside.close()
         self._router.close()
-        netns.remove(self._outside_name)
 
-    def _connect(self) -> str:
-        """The link that leads out of the VPC; the MAC of the router's end."""
+    def _silence(self, host: netns.Namespace, link: Link) -> None:
+        """Nothing answers there but ARP."""
+        chain = "add chain inet silence first { type filter hook prerouting priority -500; policy drop; }"
+        line = ["ip", "netns", "exec", str(host.name), "nft", f"add table inet silence; {chain}"]
+        subprocess.run(line, check=True, timeout=PATIENCE)
         ip = self._router.ip
 
-        def work() -> str:
-            with (netns.RUN_DIR / self._outside_name).open("rb") as outside:
-                peer = {"ifname": "eth0", "net_ns_fd": outside.fileno(), "address": _OUTSIDE_MAC}
-                ip.link("add", ifname=INSIDE, kind="veth", peer=peer)
+        def know() -> None:
             index = ip.link_lookup(ifname=INSIDE)[0]
-            ip.addr("add", index=index, address=_ROUTER_OUTSIDE, prefixlen=30)
-            ip.link("set", index=index, state="up")
-            ip.neigh("replace", dst=_OUTSIDE, lladdr=_OUTSIDE_MAC, ifindex=index, state=_PERMANENT)
-            ip.route("replace", dst="0.0.0.0/0", gateway=_OUTSIDE, oif=index)
-            return str(ip.get_links(index)[0].get_attr("IFLA_ADDRESS"))
+            ip.neigh("replace", dst=link.address, lladdr=link.mac, ifindex=index, state=_PERMANENT)
 
-        def up() -> None:
-            self._outside.sysctl({"ipv6/conf/all/disable_ipv6": 1})
-            self._outside.ip.link("set", index=self._outside.ip.link_lookup(ifname="eth0")[0], state="up")
-
-        mac = self._router.run(work)
-        self._outside.run(up)
-        return mac
-
-    def _end(self, namespace: netns.Namespace, own_mac: str, router_mac: str, address: str, router: str) -> End:
-        sock = namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
-        sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        sock.bind(("eth0", 3))
-        sock.setblocking(False)
-        own, other = (bytes.fromhex(mac.replace(":", "")) for mac in (own_mac, router_mac))
-        ask = struct.pack("!HHBBH6s4s6s4s", 1, _IP, 6, 4, 1, own, _packed(address), bytes(6), _packed(router))
-        return End(sock, other + own, other + own + struct.pack("!H", _ARP) + ask)
+        self._router.run(know)
 
     def route(self, guest: Guest, *networks: str) -> None:
         """Further addresses that are at a guest, or behind it."""
@@ -205,17 +212,6 @@ class Field:
                 ip.route("replace", dst=one, gateway=guest.ip, oif=index, flags=["onlink"])
 
         self._router.run(work)
-
-    def forward(self, forwards: Iterable[Forward]) -> None:
-        """Ports of addresses outside that lead to guests."""
-        rule = f"add rule ip probing pre iifname {INSIDE} ip daddr"
-        rules = [
-            f"{rule} {one.address} {protocol} dport {one.port} dnat to {one.private}:{one.reached}"
-            for one in forwards
-            for protocol in ("tcp", "udp")
-        ]
-        chain = "add chain ip probing pre { type nat hook prerouting priority dstnat; }"
-        self._lab.in_router("nft", "; ".join(["add table ip probing", chain, *rules]))
 
     def forget_flows(self) -> None:
         self._router.run(self._tracking.flush)
@@ -269,10 +265,6 @@ def _received(end: End) -> Iterator[int]:
                 start += 28
             if kind == _IP and frame[start : start + 4] == _MAGIC:
                 yield struct.unpack_from("!I", frame, start + 4)[0]
-
-
-def _packed(address: str) -> bytes:
-    return socket.inet_aton(address)
 
 
 @contextlib.contextmanager

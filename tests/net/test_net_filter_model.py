@@ -11,9 +11,12 @@ from random import Random
 
 import pytest
 from probing import Field, Probe, Way, one_cpu
+from stage import make_namespace
 from vpc_lab import Guest, Lab
 
-from agent.core.specs import Decision, FilterSpec, FlowSpec, MemberSpec, RuleSpec, Why
+from agent.core.specs import Decision, FilterSpec, FlowSpec, ForwardSpec, MemberSpec, PublicSpec, RuleSpec, Why
+from agent.drivers.network import netns
+from agent.drivers.network.nat import inside_ports
 from tests.support import filter_reference as reference
 from tests.support.filter_reference import Judgement, Opening
 from tests.support.random_filters import Forward, filters, openings
@@ -23,32 +26,61 @@ pytestmark = pytest.mark.net
 _STEPS = 4  # changes of the rules under which the flows of one history live
 _NEW_FLOWS = 60  # opened at each step
 _FIRST_OWN_PORT = 20000  # above all ports that rules speak of
-_FORWARDS = (
-    Forward("203.0.113.200", 8080, "192.168.0.4", 80),
-    Forward("203.0.113.200", 80, "192.168.0.4", 8080),
-    Forward("203.0.113.201", 1000, "192.168.1.2", 22),
+_PUBLICS = {"192.168.0.1": "203.0.113.150"}
+_FORWARDS = tuple(
+    ForwardSpec(protocol, "", host_port, private, port)
+    for protocol in ("tcp", "udp")
+    for host_port, private, port in ((8080, "192.168.0.4", 80), (80, "192.168.0.4", 8080), (1000, "192.168.1.2", 22))
 )
 _SHORT, _LONG = 6, 100  # histories
 
 
+@dataclasses.dataclass
+class Model:
+    """Guests on the intranet, one of them with two addresses, one with a public one, one the next hop to a network; and
+    two on the internet side of the classic network."""
+
+    lab: Lab
+    field: Field
+    actors: tuple[MemberSpec, ...]
+    forwards: tuple[Forward, ...]
+
+
 @pytest.fixture
-def field(lab: Lab) -> Iterator[tuple[Field, tuple[MemberSpec, ...]]]:
-    """Guests on the intranet, one of them with two addresses, one the next hop to a network; and two on the
-    internet side of the classic network."""
+def model() -> Iterator[Model]:
+    host = make_namespace(f"host-{Random().randrange(1 << 32):08x}")
+    lab = Lab(uplink="auto", host=host.name)
+    try:
+        field, guests = _field(lab, host)
+        try:
+            known = inside_ports(_FORWARDS).items()
+            forwards = tuple(Forward(f.protocol, field.address, port, f.private, f.port) for f, port in known)
+            yield Model(lab, field, tuple(map(_member, guests)), forwards)
+        finally:
+            field.close()
+    finally:
+        lab.close()
+        host.close()
+        netns.remove(str(host.name))
+
+
+def _field(lab: Lab, host: netns.Namespace) -> tuple[Field, list[Guest]]:
     lab.vpc()
     guests = [lab.guest(f"192.168.0.{number}", wire=False) for number in range(1, 6)]
     guests += [lab.guest(f"100.125.0.{number}", wire=False) for number in (1, 2)]
-    lab.driver.apply_filter(FilterSpec("vpc-a", members=tuple(_member(guest) for guest in guests)))
+    # All others are outside what they are inside, so that only their groups keep them in.
+    others = [ip for guest in guests for ip in _member(guest).ips if ip not in _PUBLICS] + ["172.30.0.5"]
+    publics = [PublicSpec(public, private) for private, public in _PUBLICS.items()]
+    publics += [PublicSpec(ip, ip) for ip in others]
+    spec = dataclasses.replace(lab.vpcs["vpc-a"], nat=(), publics=tuple(publics), forwards=_FORWARDS)
+    lab.driver.ensure_vpc(spec)
+    lab.driver.apply_filter(FilterSpec("vpc-a", members=tuple(map(_member, guests))))
     for guest in guests:
         lab.driver.wire_port(guest.port)
-    field = Field(lab, guests)
-    try:
-        field.route(guests[1], "192.168.1.2/32")
-        field.route(guests[2], "172.30.0.0/24")
-        field.forward(_FORWARDS)
-        yield field, tuple(_member(guest) for guest in guests)
-    finally:
-        field.close()
+    field = Field(lab, host, guests)
+    field.route(guests[1], "192.168.1.2/32")
+    field.route(guests[2], "172.30.0.0/24")
+    return field, guests
 
 
 def _member(guest: Guest) -> MemberSpec:
@@ -60,48 +92,47 @@ def _member(guest: Guest) -> MemberSpec:
 
 
 @pytest.mark.parametrize("histories", [_SHORT, pytest.param(_LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
-def test_the_kernel_the_spec_and_explain_agree(
-    lab: Lab, field: tuple[Field, tuple[MemberSpec, ...]], histories: int
-) -> None:
+def test_the_kernel_the_spec_and_explain_agree(model: Model, histories: int) -> None:
     """SEED repeats a run, and each history has a seed of its own, which a failure names."""
     first = int(os.environ.get("SEED", Random().randrange(1 << 32)))
-    probes, actors = field
     with one_cpu():
-        total = sum(_history(lab, probes, actors, seed) for seed in range(first, first + histories))
+        total = sum(_history(model, seed) for seed in range(first, first + histories))
     assert total >= histories * _STEPS * _NEW_FLOWS
 
 
-def _history(lab: Lab, field: Field, actors: tuple[MemberSpec, ...], seed: int) -> int:
+def _history(model: Model, seed: int) -> int:
     """How many packets were sent."""
     random, own = Random(seed), itertools.count(_FIRST_OWN_PORT)
-    field.forget_flows()
+    model.field.forget_flows()
     living: list[Probe] = []
     used: set[frozenset[str]] = set()
     sent = 0
-    for number, spec in enumerate(itertools.islice(filters(random, actors), _STEPS)):
-        lab.driver.apply_filter(spec)
-        opened = [Probe(one, next(own)) for one in _distinct(openings(random, spec, _FORWARDS), used)]
+    for number, spec in enumerate(itertools.islice(filters(random, model.actors), _STEPS)):
+        model.lab.driver.apply_filter(spec)
+        found = openings(random, spec, model.forwards, _PUBLICS)
+        opened = [Probe(one, next(own)) for one in itertools.islice(_distinct(found, used), _NEW_FLOWS)]
         packets = [(probe, Way.ON) for probe in opened]
         for probe in living:
             probe.opening = _under(spec, probe.opening)
             packets.append((probe, probe.next_way(random)))
         sent += len(packets)
-        arrived = field.send(packets)
+        arrived = model.field.send(packets)
         for (probe, way), passed in zip(packets, arrived, strict=True):
             where = f"SEED={seed}, step {number}, {way.value}"
-            _compare(lab, field, spec, probe, passed, where, new=probe in opened)
+            _compare(model, spec, probe, passed, where, new=probe in opened)
         living += itertools.compress(opened, arrived)
     return sent
 
 
 def _distinct(found: Iterator[Opening], used: set[frozenset[str]]) -> Iterator[Opening]:
-    """As many as are sent at a step. GRE knows no ports: between two addresses there is one flow."""
-    for opening in itertools.islice(found, _NEW_FLOWS):
-        pair = frozenset((opening.source, opening.destination))
+    """GRE knows no ports: between two addresses there is one flow."""
+    for opening in found:
         if opening.protocol == "gre":
-            if pair in used:
-                opening = dataclasses.replace(opening, protocol="udp", port=1000)
-            used.add(pair)
+            ends = {opening.source, opening.shown}, {opening.destination, opening.reached[0]}
+            pairs = set(map(frozenset, itertools.product(*ends)))
+            if pairs & used:
+                continue
+            used |= pairs
         yield opening
 
 
@@ -115,12 +146,12 @@ def _under(spec: FilterSpec, opening: Opening) -> Opening:
 # ------------------------------------------------------------------------------------- comparing
 
 
-def _compare(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, arrived: bool, where: str, *, new: bool) -> None:
-    fault = _fault(lab, spec, probe, arrived)
+def _compare(model: Model, spec: FilterSpec, probe: Probe, arrived: bool, where: str, *, new: bool) -> None:
+    fault = _fault(model.lab, spec, probe, arrived)
     if not fault:
         return
     if new:
-        spec, fault = _smallest(lab, field, spec, probe, fault)
+        spec, fault = _smallest(model, spec, probe, fault)
     pytest.fail(f"{where}{_described(probe.opening)}: {fault}\n{_listed(spec)}", pytrace=False)
 
 
@@ -176,16 +207,16 @@ def _flow(opening: Opening) -> FlowSpec:
 # ------------------------------------------------------------------------------------- a readable failure
 
 
-def _smallest(lab: Lab, field: Field, spec: FilterSpec, probe: Probe, fault: str) -> tuple[FilterSpec, str]:
+def _smallest(model: Model, spec: FilterSpec, probe: Probe, fault: str) -> tuple[FilterSpec, str]:
     """As few rules and memberships as still show a fault."""
     shrinking = True
     while shrinking:
         shrinking = False
         for smaller in _smaller(spec):
-            lab.driver.apply_filter(smaller)
-            field.forget_flows()
+            model.lab.driver.apply_filter(smaller)
+            model.field.forget_flows()
             again = Probe(_under(smaller, probe.opening), probe.own)
-            found = _fault(lab, smaller, again, field.send([(again, Way.ON)])[0])
+            found = _fault(model.lab, smaller, again, model.field.send([(again, Way.ON)])[0])
             if found:
                 spec, fault, shrinking = smaller, found, True
                 break

@@ -16,7 +16,8 @@ MAIL_PORT = 25
 @dataclass(frozen=True)
 class Opening:
     """Who opens a flow to whom; None is somebody outside of the VPC. `destination` and `port` are what the sender asks
-    for; `forwarded`: the address and port of the receiver that these lead to, where they are other ones."""
+    for; `forwarded`: the address and port of the receiver that these lead to, where they are other ones; `seen_as`: the
+    sender's address as somebody outside has it, where it is another one."""
 
     sender: MemberSpec | None
     source: str
@@ -25,6 +26,11 @@ class Opening:
     protocol: str
     port: int = 0
     forwarded: tuple[str, int] | None = None
+    seen_as: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.seen_as or self.source
 
     @property
     def reached(self) -> tuple[str, int]:

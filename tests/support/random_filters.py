@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -86,15 +86,19 @@ def _rule(random: Random, networks: list[str]) -> RuleSpec:
 class Forward(NamedTuple):
     """A port of an address outside that leads to one of a guest."""
 
+    protocol: str
     address: str
     port: int
     private: str
     reached: int
 
 
-def openings(random: Random, spec: FilterSpec, forwards: Sequence[Forward] = ()) -> Iterator[Opening]:
+def openings(
+    random: Random, spec: FilterSpec, forwards: Sequence[Forward] = (), publics: Mapping[str, str] | None = None
+) -> Iterator[Opening]:
     """Flows between different ports, or a port and the outside; some with a sender's address that is not its own, some
-    by one of `forwards`."""
+    by one of `forwards` or to one of `publics` (public addresses by the private ones that they stand for)."""
+    publics = publics or {}
     everybody = [*spec.members, None]
     while True:
         if forwards and random.random() < 0.1:
@@ -110,13 +114,18 @@ def openings(random: Random, spec: FilterSpec, forwards: Sequence[Forward] = ())
         protocol = random.choice(("tcp", "tcp", "udp", "udp", "icmp", "gre"))
         ports = [*_PORTS, 2, 26, 79, 82, 999, 1002, 65534] + 8 * [MAIL_PORT] * (receiver is None)
         port = random.choice(ports) if protocol in ("tcp", "udp") else 0
-        yield Opening(sender, source, receiver, destination, protocol, port)
+        opening = Opening(sender, source, receiver, destination, protocol, port)
+        if receiver is None:
+            opening = dataclasses.replace(opening, seen_as=publics.get(source, ""))
+        elif destination in publics and (sender is None or random.random() < 0.5):
+            opening = dataclasses.replace(opening, destination=publics[destination], forwarded=(destination, port))
+        yield opening
 
 
 def _forwarded(random: Random, spec: FilterSpec, forward: Forward) -> Opening:
     receiver = next(member for member in spec.members if forward.private in member.ips)
-    protocol, reached = random.choice(("tcp", "udp")), (forward.private, forward.reached)
-    return Opening(None, random.choice(OUTSIDE), receiver, forward.address, protocol, forward.port, reached)
+    reached = forward.private, forward.reached
+    return Opening(None, random.choice(OUTSIDE), receiver, forward.address, forward.protocol, forward.port, reached)
 
 
 def _addresses(member: MemberSpec | None) -> list[str]:
