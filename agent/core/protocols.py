@@ -19,6 +19,8 @@ from agent.core.specs import (
     DomainInfo,
     DomainSpec,
     FilterSpec,
+    FlowDecision,
+    FlowSpec,
     GuestCounters,
     HostCapacity,
     HostCheck,
@@ -246,6 +248,10 @@ class Network(Protocol):
 
     def apply_filter(self, spec: FilterSpec) -> None:
         """Make the namespace filter exactly as wanted, in one atomic commit."""
+
+    def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter that the namespace has says of a flow: one answer, or for a source of None one for each set
+        of addresses that are treated alike. Raises DriverError while nothing was applied yet."""
 
     def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
         """Call back (from another thread) with a VPC's id and what somebody else did to its nftables tables, whenever

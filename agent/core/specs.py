@@ -270,6 +270,57 @@ class FilterSpec:
 
 
 @dataclass(frozen=True)
+class FlowSpec:
+    """What opens a flow through a VPC's router, for the question what its filter says of it.
+
+    A tap is empty on the side that is outside of the VPC. `source` None: from outside, every address there is but
+    those of `inside`. Ports are those of the receiver, 0 where the protocol has none.
+    """
+
+    protocol: str  # tcp | udp | icmp | gre
+    source: str | None
+    destination: str  # as the sender has it
+    source_tap: str = ""
+    source_mac: str = ""
+    destination_tap: str = ""
+    port: int = 0  # as the sender has it
+    reached_port: int = 0  # as the receiver has it: a port forward makes another one of it
+    inside: str = "0.0.0.0/32"  # the VPC's block
+
+
+class Why(enum.Enum):
+    """What decided about one side of a flow."""
+
+    RULE = "rule"
+    MEMBERS = "members"  # of one group reach each other (SPEC F4)
+    DEFAULT = "default"  # no rule says anything: out yes, in no (SPEC F4)
+    MAIL = "mail"  # tcp 25 to the outside is off (SPEC F5)
+    FORGED = "forged"  # the sender's address is not one of its own (SPEC F7)
+    UNKNOWN = "unknown"  # the filter does not know the port
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the filter says of a flow on one side. `rule` is one of `group`'s, rebuilt from what the filter consists
+    of; `trail`: the tables, chains and rules that led there."""
+
+    verdict: Verdict
+    why: Why
+    group: str = ""
+    rule: RuleSpec | None = None
+    trail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlowDecision:
+    """Both sides; None for the one outside. `sources`: the networks of which this is true."""
+
+    sources: tuple[str, ...]
+    sender: Decision | None
+    receiver: Decision | None
+
+
+@dataclass(frozen=True)
 class PortEvent:
     """One thing that happened on a port, for the diagnosis of an instance that does not come up."""
 

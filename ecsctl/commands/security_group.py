@@ -146,5 +146,6 @@ security_group = LazyGroup(
         "clone": ("ecsctl.commands.security_group_copy", "clone", "Make a new group with the rules of another one."),
         "restore": ("ecsctl.commands.security_group_copy", "restore", "Give a group the rules of another one."),
         "rule": ("ecsctl.commands.security_group_rule", "rule", "Add, change, remove and list rules."),
+        "explain": ("ecsctl.commands.security_group_explain", "explain", "Say which rule decides about a connection."),
     },
 )

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, HostCheck, PortEvent, PortSpec, VpcSpec
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, HostCheck, PortEvent, PortSpec, VpcSpec
 from agent.drivers.network import forwarding, host_check, host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
@@ -99,6 +99,10 @@ class NetworkDriver:
     def apply_filter(self, spec: FilterSpec) -> None:
         with explained(f"change the filter of {spec.vpc_id}"):
             self._router(spec.vpc_id).apply(spec)
+
+    def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
+        with explained(f"explain the filter of {vpc_id}"):
+            return self._router(vpc_id).explain(flow)
 
     def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
         self._strangers_callback = callback

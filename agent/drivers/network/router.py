@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortSpec, VpcSpec
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
 from agent.drivers.network import fence, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
+from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
 from agent.drivers.network.strangers import Strangers
@@ -125,6 +126,14 @@ class Router:
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
+
+    def explain(self, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter as the kernel has it says of a flow."""
+        tables = self._tables.applied()
+        if tables is None:
+            raise DriverError("the filter is being set up; try again", transient=True)
+        [table] = (one for one in tables if (one.family, one.name) == (NFPROTO_INET, TABLE))
+        return explain(table, flow, nat.INSIDE)
 
     def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""
