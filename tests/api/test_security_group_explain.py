@@ -24,11 +24,11 @@ class Filtering:
     """The network as far as its filter: what the store wants is in force."""
 
     def __init__(self, cloud: Cloud) -> None:
-        self._store = cloud.store
+        self._store, self._config = cloud.store, cloud.services.config
 
     def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
         with self._store.read() as session:
-            return explain(translate(filter_spec(session, vpc_id))[0], flow, "up0")
+            return explain(translate(filter_spec(session, vpc_id, self._config))[0], flow, "up0")
 
 
 @dataclasses.dataclass
