@@ -26,6 +26,8 @@ from agent.api.edge.tunnel import Tunnels, TunnelTable
 from agent.api.metadata.answer import Answers
 from agent.api.metadata.live import LiveItems
 from agent.api.metadata.service import MetadataService
+from agent.api.names.service import NameService
+from agent.api.routers import RouterServices
 from agent.api.stored import StoredTokens
 from agent.api.web.access import PageAccess
 from agent.api.web.pages import Asset, Page, Pages
@@ -33,6 +35,7 @@ from agent.api.web.serial import SerialRoutes
 from agent.api.web.vnc import VncRoutes
 from agent.config import Config, ConfigError
 from agent.core import instance_types
+from agent.core.addresses import NAME_SERVER
 from agent.core.clock import SystemClock
 from agent.core.errors import DriverError
 from agent.drivers.guest.password import hash_password
@@ -48,13 +51,27 @@ from agent.drivers.objects.remote import remote_stores
 from agent.drivers.objects.stores import ObjectStores
 from agent.drivers.objects.uploads import PartialFiles
 from agent.drivers.storage.local import LocalStorage
-from agent.jobs import regions
+from agent.jobs import mail, regions
 from agent.jobs.model import Drivers
 from agent.jobs.reconciler import Reconciler
 from agent.jobs.runner import JobRunner, StepHook, no_hook
 from agent.jobs.sampler import Sampler
 from agent.jobs.timetable import Timetable
-from agent.services import account, auto_snapshot_policy, default_network, disk, metadata, policy, quota, space, stores
+from agent.services import (
+    account,
+    auto_snapshot_policy,
+    classic,
+    default_network,
+    disk,
+    metadata,
+    names,
+    policy,
+    port_forward,
+    public_address,
+    quota,
+    space,
+    stores,
+)
 from agent.services.context import Caller, Services
 from agent.services.identity import IdentityKey
 from agent.services.instance_credentials import RoleCredentials, Tokens
@@ -82,9 +99,13 @@ class Agent:
             directory.chmod(mode)
         quota.check_names(config)
         auto_snapshot_policy.check_time_zone(config)
+        classic.check_cidr(config)
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        public_address.check(config)
+        port_forward.check(config)
+        mail.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")
         self.identity = IdentityKey(config.data_dir / "identity.pem", self.clock)
@@ -117,7 +138,7 @@ class Agent:
         self.services = self._services()
         self.server = self._server()
         self.files = FileDoor(self.runner.open_files, config.files_socket, config.socket_group)
-        self.metadata = self._metadata()
+        self.in_vpcs = RouterServices(self.drivers.network, (self._metadata(), self._names()))
 
     def _services(self) -> Services:
         return Services(
@@ -150,6 +171,7 @@ class Agent:
             *space.problems(self.config, drivers.storage),
             *self.reconciler.stalled.problems(),
             *self.reconciler.orphans,
+            *self.reconciler.strangers.problems(),
         ]
 
     def _server(self) -> Server:
@@ -191,15 +213,18 @@ class Agent:
         )
 
     def _metadata(self) -> MetadataService:
-        resolvers = guest_resolvers(self.config.uplink, self.config.dns)
-        instances = metadata.Instances(self.store, self.config, resolvers)
+        instances = metadata.Instances(self.store, self.config, (NAME_SERVER,))
         live = LiveItems(RoleCredentials(self.store, self.sealer, self.clock), self.identity)
         answers = Answers(instances.at, live, Tokens(self.sealer, self.clock))
         return MetadataService(self.drivers.network, answers)
 
+    def _names(self) -> NameService:
+        resolvers = guest_resolvers(self.config.uplink, self.config.dns)
+        return NameService(self.drivers.network, names.Names(self.store), self.config.domain, resolvers)
+
     async def start(self) -> None:
         """Raises ListenError. The past is taken over before jobs run, and jobs run before calls are answered."""
-        await self.metadata.start()  # before any router, to hear of all of them
+        await self.in_vpcs.start()  # before any router, to hear of all of them
         await asyncio.to_thread(self._take_over)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self.runner.start()
@@ -228,7 +253,7 @@ class Agent:
         """Guests, their network and their filters go on as they are. Ends the process if a step will not end."""
         await self.server.stop()
         await self.files.stop()
-        await self.metadata.stop()
+        await self.in_vpcs.stop()
         await asyncio.to_thread(self.timetable.stop)
         await asyncio.to_thread(self.sampler.stop)
         await asyncio.to_thread(self.reconciler.stop)
@@ -247,7 +272,7 @@ def drivers_of(config: Config) -> Drivers:
     return Drivers(
         hypervisor=hypervisor,
         storage=LocalStorage(config.data_dir),
-        network=NetworkDriver(config.prefix, config.uplink, guest_resolvers(config.uplink, config.dns)),
+        network=NetworkDriver(config.prefix, config.uplink, (NAME_SERVER,), domain=config.domain),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir, config.staging_dir),
         converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),

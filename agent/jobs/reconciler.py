@@ -27,6 +27,9 @@ from agent.jobs.layers import collect, merge
 from agent.jobs.model import Context, Drivers
 from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
+from agent.jobs.strangers import Strangers
+from agent.jobs.translate_network import port_spec
+from agent.store import filter_changes
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
 
@@ -59,6 +62,7 @@ class Reconciler:
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
         self.stalled = Stalled(drivers.storage)
+        self.strangers = Strangers(store, runner, clock)
         self._strange: dict[str, list[str]] = {}  # disks that guests have and nobody knows, by instance
         self._orphans: list[str] = []
 
@@ -73,6 +77,7 @@ class Reconciler:
             log.info("removed the unfinished file %s", name)
         self._after_host_restart()
         self._stop_merges()
+        self._drivers.network.on_stranger(self.strangers.note)
         self._take_over_networks()
         self._drivers.hypervisor.on_change(self._on_change)
         self._thread.start()
@@ -169,7 +174,7 @@ class Reconciler:
         with self._store.read() as session:
             found = session.scalars(select(NetworkInterface).where(NetworkInterface.vpc_id == vpc_id))
             ports = [
-                translate.port_spec(self._config, session.get_one(Instance, i.instance_id), i)
+                port_spec(session.get_one(Instance, i.instance_id), i)
                 for i in found
                 if i.instance_id and taps.get(i.tap) == vpc_id
             ]
@@ -182,6 +187,7 @@ class Reconciler:
             drivers=self._drivers,
             locks=self._runner.locks,
             turns=self._runner.turns,
+            filters=self._runner.filters,
             clock=self._clock,
             job_id="",
             resource_id=resource_id,
@@ -283,6 +289,7 @@ class Reconciler:
             log.info("removed the file %s, which nobody wrote to for long", name)
         now = self._clock.now()
         with self._store.write() as session:
+            filter_changes.prune(session)
             session.execute(
                 delete(Job).where(
                     Job.state.not_in(journal.UNFINISHED), Job.finished_at < now - dt.timedelta(days=KEEP_JOBS_DAYS)

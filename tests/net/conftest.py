@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from stage import Stage, staged
 from vpc_lab import Lab
 
 
@@ -16,3 +17,10 @@ def lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.close()
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Its parameter is the uplink: none | auto (the default) | an interface."""
+    with staged(getattr(request, "param", "auto")) as stage:
+        yield stage

@@ -19,6 +19,7 @@ from agent.api.metadata.answer import Answers
 from agent.api.metadata.limits import Limits
 from agent.api.metadata.service import MetadataService
 from agent.api.metadata.tree import Live
+from agent.api.routers import RouterServices
 from agent.core.addresses import METADATA_ADDRESS
 from agent.drivers.network import netns
 from agent.services.instance_credentials import Tokens
@@ -167,9 +168,9 @@ def serving(lab: Lab, limits: Limits) -> Iterator[None]:
     def wait_for_end(work: Coroutine[None, None, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, loop).result(20)
 
-    async def make() -> MetadataService:
+    async def make() -> RouterServices:
         knows_nobody = Answers(lambda vpc_id, ip: None, cast(Live, None), cast(Tokens, None))
-        return MetadataService(lab.driver, knows_nobody, limits)
+        return RouterServices(lab.driver, [MetadataService(lab.driver, knows_nobody, limits)])
 
     service = asyncio.run_coroutine_threadsafe(make(), loop).result(20)
     try:

@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import socket
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from vpc_lab import Guest, Lab, expect, ping, rule, serving, tcp, until
+from stage import HOST, WORLD, Stage
+from vpc_lab import Guest, expect, ping, rule, serving, tcp, until
 
 from agent.core.errors import DriverError
 from agent.core.specs import Direction, PortSpec, Verdict
-from agent.drivers.network import netns
 
 pytestmark = pytest.mark.net
-
-WORLD, HOST = "203.0.113.1", "203.0.113.2"
-
-
-@dataclass
-class Stage:
-    host: netns.Namespace
-    world: Guest
-    lab: Lab
-
-    def on_host(self, *command: str) -> str:
-        line = ["ip", "netns", "exec", str(self.host.name), *command]
-        return subprocess.run(line, capture_output=True, text=True, check=True, timeout=20).stdout
-
-
-def make_namespace(name: str) -> netns.Namespace:
-    netns.create(name)
-    namespace = netns.Namespace(name)
-    namespace.run(lambda: namespace.ip.link("set", index=1, state="up"))
-    return namespace
-
-
-def join(host: netns.Namespace, world: netns.Namespace) -> None:
-    def on_host() -> None:
-        with (netns.RUN_DIR / str(world.name)).open("rb") as there:
-            host.ip.link("add", ifname="wan0", kind="veth", peer={"ifname": "eth0", "net_ns_fd": there.fileno()})
-        index = host.ip.link_lookup(ifname="wan0")[0]
-        host.ip.addr("add", index=index, address=HOST, prefixlen=24)
-        host.ip.link("set", index=index, state="up")
-        host.ip.route("add", dst="0.0.0.0/0", gateway=WORLD)
-
-    def in_world() -> None:
-        index = world.ip.link_lookup(ifname="eth0")[0]
-        world.ip.addr("add", index=index, address=WORLD, prefixlen=24)
-        world.ip.link("set", index=index, state="up")
-
-    host.run(on_host)
-    world.run(in_world)
-
-
-@pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    tag = f"{random.randrange(1 << 32):08x}"
-    host, world = make_namespace(f"host-{tag}"), make_namespace(f"world-{tag}")
-    try:
-        join(host, world)
-        lab = Lab(uplink=getattr(request, "param", "auto"), host=host.name)
-        try:
-            player = Guest(PortSpec("", "", "", "", WORLD, 24, "", ""), (), world)
-            yield Stage(host, player, lab)
-        finally:
-            lab.close()
-    finally:
-        for namespace in (host, world):
-            namespace.close()
-            netns.remove(str(namespace.name))
 
 
 @pytest.fixture

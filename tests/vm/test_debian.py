@@ -60,6 +60,7 @@ def test_debian_boots_with_cloud_init_and_takes_our_seeds(agent: AgentProcess, k
         assert "status: done" in run(client, "cloud-init status --wait")
         assert run(client, "hostname").strip() == "bookworm"
         assert run(client, "cat /sys/class/dmi/id/product_name").strip() == "Alibaba Cloud ECS"
+        assert run(client, f"getent hosts {instance_id}").split()[1] == f"{instance_id}.ecs.internal"
         assert run(client, "cat /root/user-data-ran /root/runcmd-ran").split() == ["once", "once"]
         assert run(client, "systemctl is-system-running --wait || systemctl --failed --no-legend").strip() == "running"
         gib = int(run(client, "df --output=size -B1 / | tail -1")) / 2**30

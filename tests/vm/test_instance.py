@@ -54,6 +54,9 @@ def test_the_guest_has_the_address_that_is_shown(agent: AgentProcess, guest: str
     with login(agent, guest, key=key) as client:
         assert ip in run(client, "ip -4 addr show dev eth0")
         assert shown["NetworkInterfaces"]["NetworkInterface"][0]["MacAddress"] in run(client, "ip link show dev eth0")
+        for name in ("tiny-host.ecs.internal", guest):  # and is found by its names
+            assert ip in run(client, f"nslookup {name}")
+        assert "tiny-host.ecs.internal" in run(client, f"nslookup {ip}")
 
 
 def test_a_password_is_refused_where_a_key_is_bound(agent: AgentProcess, guest: str) -> None:

@@ -1,13 +1,9 @@
-"""The HTTP service of every VPC at 100.100.100.200. VPC and source address, which guests cannot forge, say who asks.
-
-A VPC's router says when it is there; the service then listens in it, and stops when the router goes.
-"""
+"""The HTTP service of every VPC at 100.100.100.200. VPC and source address, which guests cannot forge, say who asks."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -16,7 +12,6 @@ from aiohttp import http_exceptions, web
 from agent.api.metadata.answer import Answer, Answers, Question, refusal
 from agent.api.metadata.limits import Guard, Limits, Sources
 from agent.core.addresses import METADATA_ADDRESS
-from agent.core.errors import DriverError
 from agent.core.protocols import Network
 
 log = logging.getLogger(__name__)
@@ -24,7 +19,6 @@ http_log = logging.getLogger(__name__ + ".http")
 
 PORT = 80
 WORKERS = 4
-RETRY_SECONDS = 2.0
 CLOSE_SECONDS = 2.0  # for answers that are under way
 MAX_LINE = 4 << 10  # bytes of the request's first line, and of each header
 MAX_NOTED = 100  # characters of a path
@@ -59,79 +53,28 @@ class _Site:
 
 
 class MetadataService:
-    """`answers` may block."""
+    """A RouterService. `answers` may block."""
+
+    name = "metadata"
 
     def __init__(self, network: Network, answers: Answers, limits: Limits | None = None) -> None:
         self._network, self._answers = network, answers
-        self._lock = threading.Lock()
-        self._routers: set[str] = set()  # VPCs whose router is there
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()
-        self._sites: dict[str, _Site] = {}
-        self._failures: dict[str, str] = {}  # by VPC, why there is no site
         self._sources = Sources(limits or Limits())
-        self._keeper: asyncio.Task[None] | None = None
         self._workers: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
-        """Serve in every VPC that has a router now or later."""
         if not http_log.filters:
             http_log.addFilter(_about_our_code)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="metadata")
-        self._loop = asyncio.get_running_loop()
-        self._network.on_router(self._router)
-        self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
-        """Stop listening and close all connections. Repeatable."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-            self._keeper = None
-        await asyncio.gather(*(site.close() for site in self._sites.values()))
-        self._sites.clear()
         if self._workers is not None:
             await asyncio.to_thread(self._workers.shutdown)
             self._workers = None
 
-    # ------------------------------------------------------------------------ following the VPCs
+    async def open(self, vpc_id: str) -> _Site:
+        """Listen in the VPC."""
 
-    def _router(self, vpc_id: str, present: bool) -> None:
-        """From any thread: the VPC's router is there, or about to go."""
-        assert self._loop is not None
-        with self._lock:
-            (self._routers.add if present else self._routers.discard)(vpc_id)
-        self._loop.call_soon_threadsafe(self._changed.set)
-
-    async def _keep(self) -> None:
-        while True:
-            self._changed.clear()
-            try:
-                await self._follow()
-            except Exception:
-                log.exception("cannot serve metadata in all VPCs")
-            try:
-                async with asyncio.timeout(RETRY_SECONDS if self._failures else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                log.debug("trying again to listen in %s", ", ".join(self._failures))
-
-    async def _follow(self) -> None:
-        with self._lock:
-            wanted = set(self._routers)
-        for vpc_id in self._sites.keys() - wanted:
-            self._sites.pop(vpc_id).abort()  # it had no guests any more
-        self._failures = {vpc_id: why for vpc_id, why in self._failures.items() if vpc_id in wanted}
-        for vpc_id in sorted(wanted - self._sites.keys()):
-            try:
-                self._sites[vpc_id] = await self._open(vpc_id)
-                self._failures.pop(vpc_id, None)
-            except (DriverError, OSError) as error:
-                if self._failures.get(vpc_id) != str(error):
-                    log.warning("no metadata in %s: %s; it will be tried again", vpc_id, error)
-                self._failures[vpc_id] = str(error)
-
-    async def _open(self, vpc_id: str) -> _Site:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return await self._answer(vpc_id, request)
 

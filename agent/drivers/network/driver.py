@@ -6,38 +6,46 @@ import dataclasses
 import functools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import links, netns, responder, tap
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, HostCheck, PortEvent, PortSpec, VpcSpec
+from agent.drivers.network import forwarding, host_check, host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.uplink import Uplinks
 
 
 class NetworkDriver:
     """Routers and ports on this host whose names begin with `prefix`; nothing else is touched.
 
-    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` is told to
-    guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the agent's.
-    Calls may come from any thread; those of one VPC follow each other.
+    `uplink` is `none`, `auto` (the interface of the host's default route) or an interface. `dns` and `domain`
+    are told to guests whose port names no servers. `host_netns` names the namespace that plays the host, None: the
+    agent's. Calls may come from any thread; those of one VPC follow each other.
     """
 
-    def __init__(self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None) -> None:
+    def __init__(
+        self, prefix: str, uplink: str, dns: tuple[str, ...], host_netns: str | None = None, domain: str = ""
+    ) -> None:
         self._prefix = prefix
-        self._dns = dns
+        self._dns, self._domain = dns, domain
         with explained(f"enter the host's network namespace {host_netns or ''}".rstrip()):
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
+        self._checking = threading.Lock()  # there is one place to try packets from
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
+        self._strangers = Strangers()
+        self._strangers_callback: Callable[[str, str, bool], None] = lambda vpc_id, what, repaired: None
+        self._uplinks.watch(self._strangers, functools.partial(self._undo, "", self._uplinks.repair))
         self._router_callback: Callable[[str, bool], None] = lambda vpc_id, present: None
 
     def close(self) -> None:
         """Stop answering DHCP and let go of the namespaces; everything in the kernel stays as it is."""
         self._responder.close()
+        self._strangers.close()
         with self._lock:
             for router in self._routers.values():
                 router.close()
@@ -53,7 +61,10 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace)
+            try:
+                self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
+            finally:  # what leads to instances does not depend on the host's interface
+                router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
@@ -66,6 +77,7 @@ class NetworkDriver:
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
                     self._unwire(vpc_id, port)
+                self._strangers.forget(self._namespace(vpc_id))
                 router.close()
                 del self._routers[vpc_id]
             netns.remove(self._namespace(vpc_id))
@@ -78,6 +90,7 @@ class NetworkDriver:
             for name in self._host.run(self._own_taps):
                 self._host.run(functools.partial(links.delete, self._host.ip, name))
             self._uplinks.remove_all()
+            forwarding.remove_left(self._prefix, self._host)
 
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
@@ -86,6 +99,22 @@ class NetworkDriver:
     def apply_filter(self, spec: FilterSpec) -> None:
         with explained(f"change the filter of {spec.vpc_id}"):
             self._router(spec.vpc_id).apply(spec)
+
+    def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
+        with explained(f"explain the filter of {vpc_id}"):
+            return self._router(vpc_id).explain(flow)
+
+    def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
+        self._strangers_callback = callback
+
+    def _undo(self, vpc_id: str, repair: Callable[[], None], what: str) -> None:
+        try:
+            with explained(f"repair the tables of {vpc_id or 'the host'}"):
+                repair()
+        except DriverError as error:
+            self._strangers_callback(vpc_id, f"{what}: {error}", False)
+        else:
+            self._strangers_callback(vpc_id, what, True)
 
     # --------------------------------------------------------------------------------- ports
 
@@ -154,11 +183,27 @@ class NetworkDriver:
                 found.update(dict.fromkeys(self._router(vpc_id).ports(), vpc_id))
             return found
 
+    def limit_port(self, port: PortSpec) -> None:
+        with explained(f"limit the bandwidth of {port.instance_id} in {port.vpc_id}"):
+            self._router(port.vpc_id).limit(port)
+
     def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
         for port in ports:
             self._know(port)
-        with explained(f"answer DHCP in {vpc_id}"):
-            self._listen_for_dhcp(vpc_id, self._router(vpc_id))
+        with explained(f"take over the ports of {vpc_id}"):
+            router = self._router(vpc_id)
+            router.limit_all(ports)
+            self._listen_for_dhcp(vpc_id, router)
+
+    # --------------------------------------------------------------------------------- the host
+
+    def host_addresses(self) -> list[str]:
+        with explained("read the addresses of the host"):
+            return self._host.run(lambda: host_facts.addresses(self._host.ip))
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        with explained(f"look at the host's port {port}"):
+            return self._host.run(lambda: host_facts.port_taken(protocol, address, port))
 
     # --------------------------------------------------------------------------------- traffic of the router
 
@@ -176,6 +221,11 @@ class NetworkDriver:
         with explained(f"listen on {address}:{port} in {vpc_id}"):
             return self._router(vpc_id).listen(address, port)
 
+    def receive(self, vpc_id: str, address: str, port: int) -> socket.socket:
+        """A UDP socket on an address of the VPC's router, for its services."""
+        with explained(f"receive on {address}:{port} in {vpc_id}"):
+            return self._router(vpc_id).bound(socket.SOCK_DGRAM, address, port)
+
     def note(self, tap_or_ip: str, what: str, vpc_id: str | None = None) -> None:
         """Add to the history of a port, named by its tap or, with `vpc_id`, by its address there."""
         if vpc_id is None:
@@ -185,6 +235,13 @@ class NetworkDriver:
 
     def port_history(self, tap: str) -> list[PortEvent]:
         return self._responder.history(tap)
+
+    # --------------------------------------------------------------------------------- the host
+
+    def check_host(self, vpcs: Mapping[str, str]) -> list[HostCheck]:
+        """Raises DriverError only for what is wrong with the agent's own hold of the network."""
+        with explained("look at the host's network"), self._checking:
+            return list(host_check.checks(self._prefix, self._host, self._uplinks, vpcs))
 
     # --------------------------------------------------------------------------------- inside
 
@@ -203,7 +260,9 @@ class NetworkDriver:
             if vpc_id not in self._routers:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
-                self._routers[vpc_id] = Router(self._namespace(vpc_id), self._uplinks.inside)
+                router = Router(self._namespace(vpc_id))
+                router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
+                self._routers[vpc_id] = router
             return self._routers[vpc_id]
 
     def _wired(self, vpc_id: str, tap: str) -> links.Link | None:
@@ -214,11 +273,10 @@ class NetworkDriver:
 
     def _unwire(self, vpc_id: str, tap: str) -> None:
         if netns.exists(self._namespace(vpc_id)):
-            namespace = self._router(vpc_id).namespace
-            namespace.run(lambda: links.delete(namespace.ip, tap))
+            self._router(vpc_id).remove(tap)
 
     def _know(self, port: PortSpec) -> None:
-        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns))
+        self._responder.add(port if port.dns else dataclasses.replace(port, dns=self._dns, domain=self._domain))
 
     def _listen_for_dhcp(self, vpc_id: str, router: Router) -> None:
         with self._lock:

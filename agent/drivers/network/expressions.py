@@ -6,21 +6,37 @@ register 1), used for the parts of concatenated keys.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
+from agent.core.specs import Direction
 from agent.drivers.network.nfnl import attr, nest, text, u8, u32
 
 NFPROTO_INET, NFPROTO_IPV4, NFPROTO_ARP = 1, 2, 3
 ORIGINAL, REPLY = 0, 1  # directions of a tracked flow
+_WAYS = ("original", "reply")
 INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
+_STATUS = {"snat": 0x10, "dnat": 0x20}
 
-_ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
-_META = {"nfproto": 15, "l4proto": 16, "iifname": 6, "oifname": 7, "iifgroup": 21, "oifgroup": 22, "mark": 3}
-_CT = {"state": 0, "direction": 1, "mark": 3, "proto-dst": 12, "ip saddr": 19, "ip daddr": 20}
+_ACCEPT, _DROP, _JUMP, GOTO = 1, 0, -3, -4
+_META = {
+    "nfproto": 15,
+    "l4proto": 16,
+    "iifname": 6,
+    "oifname": 7,
+    "iifgroup": 21,
+    "oifgroup": 22,
+    "mark": 3,
+    "nftrace": 12,
+    "priority": 2,
+    "iif": 4,
+}
+_CT = {"state": 0, "direction": 1, "status": 2, "mark": 3, "protocol": 10, "proto-src": 11, "proto-dst": 12} | {
+    "ip saddr": 19,
+    "ip daddr": 20,
+}
 # base of the header (0 link, 1 network, 2 transport), offset and length
 _PAYLOAD = {
     "ether saddr": (0, 6, 6),
@@ -29,9 +45,17 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
+    "udp sport": (2, 0, 2),
+    "udp dport": (2, 2, 2),
+    "th dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
+_FIB = {"saddr": 1, "daddr": 2}
+_LOCAL = struct.pack("=I", 2)  # RTN_LOCAL
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
+
+
+META_KEYS, CT_KEYS = ({number: key for key, number in table.items()} for table in (_META, _CT))
 
 
 class Part(NamedTuple):
@@ -65,13 +89,17 @@ def mac(address: str) -> bytes:
     return bytes.fromhex(address.replace(":", ""))
 
 
+@lru_cache(1 << 16)
 def network(cidr: str) -> tuple[bytes, bytes]:
     """First and last address; ValueError if it is no IPv4 network."""
+    address, _, length = cidr.partition("/")
     try:
-        net = ipaddress.IPv4Network(cidr, strict=False)
-    except ValueError as error:
-        raise ValueError(f"{cidr!r} is not an IPv4 network ({error})") from None
-    return net[0].packed, net[-1].packed
+        bits = int(length or 32)
+        whole = int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
+        rest = (1 << 32 - bits) - 1
+    except (ValueError, OSError):
+        raise ValueError(f"{cidr!r} is not an IPv4 network") from None
+    return (whole & ~rest & 0xFFFFFFFF).to_bytes(4, "big"), (whole | rest).to_bytes(4, "big")
 
 
 # ------------------------------------------------------------------------------------- loads and matches
@@ -108,8 +136,9 @@ def _any_bit(bits: int) -> bytes:
     return masked + _compare(bytes(4), operator=1)
 
 
-def lookup(set_name: str, register: int = 1, *, inverted: bool = False, verdict: bool = False) -> bytes:
-    to = u32(3, 0) if verdict else b""
+def lookup(set_name: str, register: int = 1, *, inverted: bool = False, into: int | None = None) -> bytes:
+    """`into`: the register for what a map has for the key; 0 is that of verdicts."""
+    to = u32(3, into) if into is not None else b""
     return _expr("lookup", text(1, set_name), u32(2, register), to, u32(5, 1) if inverted else b"")
 
 
@@ -130,6 +159,24 @@ def flow_mark(value: int) -> Part:
 def set_packet_mark(value: int) -> Part:
     load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", value))))
     return Part(f"meta mark set {value:#010x}", load + _expr("meta", u32(2, _META["mark"]), u32(3, 1)))
+
+
+def set_priority(kind: int) -> Part:
+    """`meta priority set 1:10`: the class of a queue."""
+    load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", kind))))
+    return Part(f"meta priority set {_class(kind)}", load + _expr("meta", u32(2, _META["priority"]), u32(3, 1)))
+
+
+def set_priority_by_link(mask: int, bits: int) -> Part:
+    """The class that the arriving link's number stands for: that and `mask`, with `bits` set."""
+    values = nest(4, attr(1, struct.pack("=I", mask))), nest(5, attr(1, struct.pack("=I", bits)))
+    masked = _expr("bitwise", u32(1, 1), u32(2, 1), u32(3, 4), *values)
+    data = load_meta("iif") + masked + _expr("meta", u32(2, _META["priority"]), u32(3, 1))
+    return Part(f"meta priority set iif & {mask:#x} | {_class(bits)}", data)
+
+
+def _class(kind: int) -> str:
+    return f"{kind >> 16:x}:{kind & 0xFFFF:x}"
 
 
 def set_flow_mark_from_packet() -> Part:
@@ -154,7 +201,7 @@ def interface_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
 
 def dispatch(key: str, map_name: str) -> Part:
     """`iifname vmap @map`"""
-    return Part(f"{key} vmap @{map_name}", load_meta(key) + lookup(map_name, verdict=True))
+    return Part(f"{key} vmap @{map_name}", load_meta(key) + lookup(map_name, into=0))
 
 
 def ipv4(*, equal: bool = True) -> Part:
@@ -176,37 +223,106 @@ def header_within(key: str, cidr: str) -> Part:
     return Part(f"{key} {cidr}", load_payload(key) + _range(*network(cidr)))
 
 
-def header_in(key: str, set_name: str) -> Part:
-    return Part(f"{key} @{set_name}", load_payload(key) + lookup(set_name))
+def header_in(key: str, set_name: str, *, inverted: bool = False) -> Part:
+    return Part(
+        f"{key} {'!= ' if inverted else ''}@{set_name}", load_payload(key) + lookup(set_name, inverted=inverted)
+    )
 
 
-def original_address(key: str, cidr: str) -> Part:
-    """`ct original ip saddr 10.0.0.0/8`: what the flow's first packet had, whichever way this packet goes."""
-    low, high = network(cidr)
+class _Ends(NamedTuple):
+    """How a rule of one direction knows a flow, whichever way the packet at hand goes.
+
+    The peer as the flow's first packet named it. The port as the guest has it: inwards it is the one that the guest
+    answers from, as a forwarded port was another one before; outwards the one that was asked for.
+    """
+
+    address: str
+    port: str
+    port_direction: int
+
+    @property
+    def port_text(self) -> str:
+        return f"ct {'reply' if self.port_direction else 'original'} {self.port}"
+
+
+_ENDS = {
+    Direction.INGRESS: _Ends("ip saddr", "proto-src", REPLY),
+    Direction.EGRESS: _Ends("ip daddr", "proto-dst", ORIGINAL),
+}
+
+
+@lru_cache(1 << 16)
+def peer(way: Direction, cidr: str) -> Part:
+    """`ct original ip saddr 10.0.0.0/8`"""
+    key, (low, high) = _ENDS[way].address, network(cidr)
     match = _compare(low) if low == high else _range(low, high)
     return Part(f"ct original {key} {cidr}", load_ct(key, direction=ORIGINAL) + match)
 
 
-def original_address_in(key: str, set_name: str) -> Part:
+def peer_in(way: Direction, set_name: str) -> Part:
+    key = _ENDS[way].address
     return Part(f"ct original {key} @{set_name}", load_ct(key, direction=ORIGINAL) + lookup(set_name))
 
 
-def original_port(low: int, high: int) -> Part:
+@lru_cache
+def flow_protocol(name: str) -> Part:
+    """The flow's own: an ICMP error about a TCP flow is judged, and marks it, as that flow."""
+    return Part(f"ct protocol {name}", load_ct("protocol") + _compare(bytes([PROTOCOLS[name]])))
+
+
+@lru_cache(1 << 16)
+def flow_port(way: Direction, low: int, high: int) -> Part:
     first, last = struct.pack("!H", low), struct.pack("!H", high)
     match = _compare(first) if low == high else _range(first, last)
-    shown = str(low) if low == high else f"{low}-{high}"
-    return Part(f"ct original proto-dst {shown}", load_ct("proto-dst", direction=ORIGINAL) + match)
+    ends, shown = _ENDS[way], str(low) if low == high else f"{low}-{high}"
+    return Part(f"{ends.port_text} {shown}", load_ct(ends.port, direction=ends.port_direction) + match)
 
 
-def tuple_in(key: str, set_name: str) -> Part:
-    """Peer address, protocol and port of the flow's first packet in an interval set."""
+def status(name: str) -> Part:
+    """`ct status dnat`: the flow's destination (snat: source) is translated."""
+    return Part(f"ct status {name}", load_ct("status") + _any_bit(_STATUS[name]))
+
+
+def tracked_address(way: int, key: str, cidr: str) -> Part:
+    """`ct reply ip daddr 10.0.0.1`"""
+    low, high = network(cidr)
+    match = _compare(low) if low == high else _range(low, high)
+    return Part(f"ct {_WAYS[way]} {key} {cidr}", load_ct(key, direction=way) + match)
+
+
+def tracked_in(set_name: str, *keys: tuple[int, str]) -> Part:
+    """What the flow has in its two directions, in a set of concatenations."""
+    loads = [load_ct(key, register, direction=way) for register, (way, key) in enumerate(keys, 8)]
+    shown = " . ".join(f"ct {_WAYS[way]} {key}" for way, key in keys)
+    return Part(f"{shown} @{set_name}", b"".join(loads) + lookup(set_name))
+
+
+def local_address(key: str) -> Part:
+    """`fib daddr type local`: one of this host's own."""
+    return Part(f"fib {key} type local", _expr("fib", u32(1, 1), u32(2, 3), u32(3, _FIB[key])) + _compare(_LOCAL))
+
+
+def interface_with(key: str, address_key: str, set_name: str, *, inverted: bool = False) -> Part:
+    """`oifname . ip daddr @ends`"""
+    data = load_meta(key, 8) + load_payload(address_key, 12) + lookup(set_name, inverted=inverted)
+    return Part(f"{key} . {address_key} {'!= ' if inverted else ''}@{set_name}", data)
+
+
+def addresses_in(set_name: str) -> Part:
+    data = load_payload("ip saddr", 8) + load_payload("ip daddr", 9) + lookup(set_name)
+    return Part(f"ip saddr . ip daddr @{set_name}", data)
+
+
+def flow_in(way: Direction, set_name: str) -> Part:
+    """The flow's peer, protocol and port are in an interval set."""
+    ends = _ENDS[way]
     data = (
-        load_ct(key, 8, direction=ORIGINAL)
-        + load_meta("l4proto", 9)
-        + load_ct("proto-dst", 10, direction=ORIGINAL)
+        load_ct(ends.address, 8, direction=ORIGINAL)
+        + load_ct("protocol", 9)
+        + load_ct(ends.port, 10, direction=ends.port_direction)
         + lookup(set_name)
     )
-    return Part(f"ct original {key} . meta l4proto . ct original proto-dst @{set_name}", data)
+    return Part(f"ct original {ends.address} . ct protocol . {ends.port_text} @{set_name}", data)
 
 
 def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
@@ -223,68 +339,53 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 # ------------------------------------------------------------------------------------- statements
 
 
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
+
+
 def counter() -> Part:
     return Part("counter", _expr("counter", attr(1, bytes(8)), attr(2, bytes(8))))
 
 
-def _verdict(code: int, chain: str = "") -> bytes:
+def verdict(code: int, chain: str = "") -> bytes:
     return nest(2, nest(2, u32(1, code), text(2, chain) if chain else b""))
 
 
+@cache
 def accept() -> Part:
-    return Part("accept", _expr("immediate", u32(1, 0), _verdict(_ACCEPT)))
+    return Part("accept", _expr("immediate", u32(1, 0), verdict(_ACCEPT)))
 
 
+@cache
 def drop() -> Part:
-    return Part("drop", _expr("immediate", u32(1, 0), _verdict(_DROP)))
+    return Part("drop", _expr("immediate", u32(1, 0), verdict(_DROP)))
 
 
 def jump(chain: str) -> Part:
-    return Part(f"jump {chain}", _expr("immediate", u32(1, 0), _verdict(_JUMP, chain)))
+    return Part(f"jump {chain}", _expr("immediate", u32(1, 0), verdict(_JUMP, chain)))
 
 
 def masquerade() -> Part:
     return Part("masquerade", _expr("masq"))
 
 
-# ------------------------------------------------------------------------------------- set elements
+def address_by(kind: str, key: str, map_name: str) -> Part:
+    """`dnat ip to ip daddr map @m`, `snat ip to ip saddr map @m`: an address for an address, the port stays."""
+    data = load_payload(key) + lookup(map_name, into=1) + _translate(kind, u32(3, 1))
+    return Part(f"{kind} ip to {key} map @{map_name}", data)
 
 
-class Element(NamedTuple):
-    text: str
-    data: bytes  # NFTA_LIST_ELEM
+def destination_by_port(map_name: str, *, address: bool = False) -> Part:
+    """`dnat ip to meta l4proto . th dport map @m`: to an address and a port; with `address` that is the key's first."""
+    first = load_payload("ip daddr", 8) if address else b""
+    register = 9 if address else 8
+    key = first + load_meta("l4proto", register) + load_payload("th dport", register + 1)
+    data = key + lookup(map_name, into=1) + _translate("dnat", u32(3, 1) + u32(5, 9))
+    return Part(f"dnat ip to {'ip daddr . ' if address else ''}meta l4proto . th dport map @{map_name}", data)
 
 
-def _element(key: bytes, *more: bytes) -> bytes:
-    return nest(1, nest(1, attr(1, key)), *more)
-
-
-@lru_cache(1 << 16)
-def address_element(address: str) -> Element:
-    return Element(address, _element(ip4(address)))
-
-
-@lru_cache(1 << 14)
-def interface_element(name: str) -> Element:
-    return Element(f'"{name}"', _element(ifname(name)))
-
-
-@lru_cache(1 << 14)
-def goto_element(name: str, chain: str) -> Element:
-    return Element(f'"{name}" : goto {chain}', _element(ifname(name), _verdict(_GOTO, chain)))
-
-
-@lru_cache(1 << 14)
-def sender_element(name: str, ether: str, address: str) -> Element:
-    key = ifname(name) + mac(ether) + b"\0\0" + ip4(address)
-    return Element(f'"{name}" . {ether} . {address}', _element(key))
-
-
-def interval_element(low: tuple[int, int, int], high: tuple[int, int, int]) -> Element:
-    """Ranges of (address, protocol, port), ends included."""
-    first, last = (struct.pack("!IB3xH2x", *end) for end in (low, high))
-    addresses = f"{ipaddress.IPv4Address(low[0])}-{ipaddress.IPv4Address(high[0])}"
-    return Element(
-        f"{addresses} . {low[1]}-{high[1]} . {low[2]}-{high[2]}",
-        _element(first, nest(10, attr(1, last))),
-    )
+def _translate(kind: str, registers: bytes) -> bytes:
+    return _expr("nat", u32(1, ("snat", "dnat").index(kind)), u32(2, NFPROTO_IPV4), registers)

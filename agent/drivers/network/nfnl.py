@@ -22,6 +22,7 @@ from pyroute2.netlink import (
     NLMSG_ERROR,
 )
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES
+from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -47,6 +48,15 @@ def text(kind: int, value: str) -> bytes:
 def u32(kind: int, value: int) -> bytes:
     """Big endian; a negative value (verdicts, priorities) as its two's complement."""
     return struct.pack("=HH", 8, kind) + struct.pack("!I", value & 0xFFFFFFFF)
+
+
+def string(data: bytes) -> str:
+    return data.rstrip(b"\0").decode(errors="replace")
+
+
+def number(data: bytes) -> int:
+    """Of an attribute as `u32` makes it."""
+    return int(struct.unpack("!i", data)[0])
 
 
 def u8(kind: int, value: int) -> bytes:
@@ -101,27 +111,43 @@ class NfSocket:
         if code:
             raise NfError(code, batch[index].about if index is not None else "the batch as a whole", detail)
 
-    def names(self, kind: int, family: int, table: str, name_attribute: int) -> set[str]:
-        """The names of all chains or sets (by `kind`) of a table; empty when there is no such table."""
+    @property
+    def port(self) -> int:
+        """What the kernel tells others apart by who asked for a change."""
+        return int(self._socket.getsockname()[0])
+
+    def things(self, kind: int, family: int, table: str) -> list[dict[int, bytes]]:
+        """The attributes of all things of a table that `kind` asks for; none when there is no such table."""
+        found = self._dump(kind, family, text(1, table), f"table {table}")
+        # Without a table of that name some kernels answer with those of all tables.
+        return [values for of_family, values in found if of_family == family and string(values[1]) == table]
+
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of the elements of a map; empty when there is no such map."""
+        found = []
+        for _, values in self._dump(nft.NFT_MSG_GETSETELEM, family, text(1, table) + text(2, name), f"map {name}"):
+            for _, element in attributes(values.get(3, b"")):
+                parts = dict(attributes(element))
+                key, value = (dict(attributes(parts[kind]))[1] for kind in (1, 2))
+                found.append((key, value))
+        return found
+
+    def _dump(self, kind: int, family: int, body: bytes, about: str) -> Iterator[tuple[int, dict[int, bytes]]]:
+        """Family and attributes of each message of a listing; none when there is not what is asked for."""
         self._sequence += 1
-        body = text(1, table)
         self._socket.send(self._header(kind, NLM_F_DUMP, family, body, self._sequence))
-        found: set[str] = set()
         while True:
-            for received, sequence, payload, _ in _split(self._socket.recv(1 << 18)):
+            for received, sequence, payload, _ in split(self._socket.recv(1 << 18)):
                 if sequence != self._sequence:
                     continue
                 if received == NLMSG_DONE:
-                    return found
+                    return
                 if received == NLMSG_ERROR:
                     code = -struct.unpack_from("i", payload)[0]
                     if code == errno.ENOENT:
-                        return set()
-                    raise NfError(code, f"listing table {table}", "")
-                # Without a table of that name some kernels answer with those of all tables.
-                values = dict(_attributes(payload[4:]))
-                if values[1].rstrip(b"\0").decode() == table:
-                    found.add(values[name_attribute].rstrip(b"\0").decode())
+                        return
+                    raise NfError(code, f"listing {about}", "")
+                yield payload[0], dict(attributes(payload[4:]))
 
     def _encode(self, batch: list[Message], first: int) -> bytes:
         frame = [self._frame(_BATCH_BEGIN, first)]
@@ -145,7 +171,7 @@ class NfSocket:
         """(errno, index of the message or None, the kernel's words) of the first error; errno 0 for success."""
         error: tuple[int, int | None, str] = (0, None, "")
         while True:
-            for kind, sequence, payload, flags in _split(self._socket.recv(1 << 18)):
+            for kind, sequence, payload, flags in split(self._socket.recv(1 << 18)):
                 if kind != NLMSG_ERROR or not first <= sequence <= first + count + 1:
                     continue
                 code = -struct.unpack_from("i", payload)[0]
@@ -156,7 +182,7 @@ class NfSocket:
                     return error
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
+def split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
     """(kind, sequence, payload, flags) of each message in a datagram."""
     offset = 0
     while offset + 16 <= len(data):
@@ -167,7 +193,7 @@ def _split(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
         offset += (length + 3) & ~3
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("HH", data, offset)
@@ -182,4 +208,4 @@ def _explanation(payload: bytes, flags: int) -> str:
     if not flags & _ACK_TLVS:
         return ""
     start = 4 + 16 if flags & _CAPPED else 4 + struct.unpack_from("I", payload, 4)[0]
-    return dict(_attributes(payload[start:])).get(1, b"").rstrip(b"\0").decode(errors="replace")
+    return string(dict(attributes(payload[start:])).get(1, b""))

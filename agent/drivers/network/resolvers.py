@@ -1,4 +1,4 @@
-"""Which name servers guests are told of, when the configuration names none."""
+"""Which name servers the host asks what guests ask it, when the configuration names none."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PUBLIC = ("223.5.5.5", "1.1.1.1")
 
 
 def guest_resolvers(uplink: str, configured: tuple[str, ...], files: tuple[Path, ...] = FILES) -> tuple[str, ...]:
-    """What is configured; without an uplink none; else the host's own that guests can reach, or public ones."""
+    """Without an uplink none; else what is configured, the host's own, or public ones."""
     if configured or uplink == "none":
-        return configured
+        return configured if uplink != "none" else ()
     for path in files:
         found = _usable(path)
         if found:
@@ -22,7 +22,7 @@ def guest_resolvers(uplink: str, configured: tuple[str, ...], files: tuple[Path,
 
 
 def _usable(path: Path) -> tuple[str, ...]:
-    """IPv4 name servers of a resolv.conf that are not on the host's loopback, at most three."""
+    """Name servers of a resolv.conf, at most three; those of one link only are left out."""
     try:
         words = [line.split() for line in path.read_text().splitlines()]
     except OSError:
@@ -32,9 +32,9 @@ def _usable(path: Path) -> tuple[str, ...]:
         if len(line) < 2 or line[0] != "nameserver":
             continue
         try:
-            address = ipaddress.IPv4Address(line[1])
+            address = ipaddress.ip_address(line[1])
         except ValueError:
             continue
-        if not address.is_loopback and not address.is_unspecified:
+        if not address.is_link_local and not address.is_unspecified:
             found.append(str(address))
     return tuple(found[:3])

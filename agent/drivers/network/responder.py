@@ -7,22 +7,19 @@ the thread for DHCP only.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections import deque
 
 from agent.core.specs import PortEvent, PortSpec
-from agent.drivers.network import dhcp
+from agent.drivers.network import bpf, dhcp
 
 log = logging.getLogger(__name__)
 
-_SO_ATTACH_FILTER = 26
 _ETH_P_IP = 0x0800
 _HISTORY = 50  # events kept per port
 _BURST, _PER_SECOND = 20.0, 5.0  # requests answered per port: a guest cannot keep the thread busy
@@ -192,9 +189,7 @@ def open_socket() -> socket.socket:
     """A packet socket on all links of the calling thread's namespace that gets DHCP requests only."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_IP))
     try:
-        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in _FILTER))
-        program = struct.pack("HL", len(_FILTER), ctypes.addressof(code))
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        bpf.attach(sock, _FILTER)
         with contextlib.suppress(BlockingIOError):
             while True:
                 sock.recv(1)  # what came before the filter was there

@@ -6,7 +6,6 @@ Golden tests read `render`; the kernel gets what `replace` or `change` says, in 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import struct
 from collections.abc import Iterable, Iterator
@@ -15,8 +14,11 @@ from dataclasses import dataclass, field
 from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
-from agent.drivers.network.expressions import Element, Rule
+from agent.drivers.network.expressions import (
+    Rule,
+)
 from agent.drivers.network.nfnl import Message, attr, nest, text, u32
+from agent.drivers.network.set_elements import Element
 
 _INTERVAL, _MAP, _CONCAT = 0x4, 0x8, 0x80
 # data type number (what nft shows) and length in bytes
@@ -45,6 +47,11 @@ class Hook:
     kind: str = "filter"
     drop: bool = False  # the policy
 
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """What cannot be changed."""
+        return self.number, self.priority, self.kind
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -54,16 +61,27 @@ class Chain:
 
 @dataclass(frozen=True)
 class NfSet:
-    """A set of keys of `types`, or a verdict map. Its elements by their text."""
+    """A set of keys of `types`, a verdict map, or a map to values of the types `data`. Its elements by their text."""
 
     types: tuple[str, ...]
     elements: dict[str, Element] = field(default_factory=dict)
     verdict_map: bool = False
     interval: bool = False
+    data: tuple[str, ...] = ()
     known: bool = True  # False: the kernel has other elements than these
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the parts of a key, in bytes."""
+        return tuple(_TYPES[kind][1] for kind in self.types)
+
     def same_kind(self, other: NfSet) -> bool:
-        return (self.types, self.verdict_map, self.interval) == (other.types, other.verdict_map, other.interval)
+        return (self.types, self.verdict_map, self.interval, self.data) == (
+            other.types,
+            other.verdict_map,
+            other.interval,
+            other.data,
+        )
 
 
 def elements(items: Iterable[Element]) -> dict[str, Element]:
@@ -96,30 +114,38 @@ def replace(new: Table) -> Iterator[Message]:
     """
     yield from remove(new.family, new.name)
     yield Message(nft.NFT_MSG_NEWTABLE, NLM_F_CREATE, new.family, text(1, new.name), f"table {new.name}")
-    chains = {**new.chains, layout(new): Chain(())}
-    yield from change(Table(new.family, new.name, {}, {}), dataclasses.replace(new, chains=chains))
+    yield from change(Table(new.family, new.name, {}, {}), new)
 
 
-def take_over(new: Table, chains: set[str], sets: set[str]) -> Iterator[Message]:
-    """From a table of the same layout, of which only the names of its chains and sets are known.
+SetKind = tuple[int, int, int, int]  # number of the keys' type, their length, flags, number of the data's type
 
-    Its base chains stay and are filled anew, so that no packet is lost.
-    """
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a table in the kernel: not what is in its chains and sets."""
+
+    chains: dict[str, Hook | None]
+    sets: dict[str, SetKind]
+    plain: bool = True  # it is active, and has nothing but chains and sets
+
+
+def take_over(new: Table, found: Found) -> Iterator[Message] | None:
+    """From a table of which only that much is known. Its base chains stay and are filled anew, so that no packet is
+    lost. None: it cannot become `new` this way."""
     blank = NfSet(())
+    for name, chain in new.chains.items():
+        hook = found.chains.get(name, chain.hook)
+        if hook != chain.hook and (not hook or not chain.hook or hook.place != chain.hook.place):
+            return None
+    if not found.plain or any(name in found.sets and found.sets[name] != _kind(new.sets[name]) for name in new.sets):
+        return None
     old = Table(
         new.family,
         new.name,
-        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in sets},
-        {name: Chain((Rule("?", b""),)) for name in chains - {layout(new)}},
+        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in found.sets},
+        {name: Chain((Rule("?", b""),), hook) for name, hook in found.chains.items()},
     )
     return change(old, new)
-
-
-def layout(table: Table) -> str:
-    """The name of a chain without rules that stands for the hooks a table has and the kinds of its fixed sets."""
-    hooks = sorted((name, repr(chain.hook)) for name, chain in table.chains.items() if chain.hook is not None)
-    kinds = sorted((name, value.types, value.verdict_map) for name, value in table.sets.items() if "_" not in name)
-    return "layout_" + hashlib.blake2b(repr((hooks, kinds)).encode(), digest_size=4).hexdigest()
 
 
 def change(old: Table, new: Table) -> Iterator[Message]:
@@ -130,16 +156,22 @@ def change(old: Table, new: Table) -> Iterator[Message]:
         if name in old.sets:
             raise ValueError(f"set {name} cannot change its type")
         yield _new_set(new, name)
-    # Base chains last: a new one drops everything until the batch is committed.
-    added = sorted(new.chains.keys() - old.chains.keys(), key=lambda name: new.chains[name].hook is not None)
+    # Base chains last: a new one drops everything until the batch is committed. They keep their order: in it the kernel
+    # lets go of them when somebody deletes the table.
+    added = sorted((n for n in new.chains if n not in old.chains), key=lambda name: new.chains[name].hook is not None)
     for name in added:
         yield _new_chain(new, name)
     for name in new.sets:
         yield from _exchange(new, name, old.sets[name] if name in kept else NfSet(()))
     for name, chain in new.chains.items():
-        if name in old.chains and old.chains[name].rules != chain.rules:
+        before = old.chains.get(name)
+        if before is chain:
+            continue
+        if before is not None and before.hook != chain.hook:
+            yield _new_chain(new, name)  # another policy
+        if before is not None and before.rules != chain.rules:
             yield _flush(new, name)
-        if name not in old.chains or old.chains[name].rules != chain.rules:
+        if before is None or before.rules != chain.rules:
             yield from _rules(new, name)
     gone = old.chains.keys() - new.chains.keys()
     for name in gone:
@@ -152,10 +184,10 @@ def change(old: Table, new: Table) -> Iterator[Message]:
 
 def _exchange(table: Table, name: str, old: NfSet) -> Iterator[Message]:
     """The elements of a set instead of those of `old`."""
+    if old is table.sets[name]:
+        return
     before, wanted = old.elements, table.sets[name].elements
     if not old.known:
-        if table.sets[name].interval:
-            return  # named after its content
         head = text(1, table.name) + text(2, name)
         yield Message(nft.NFT_MSG_DELSETELEM, 0, table.family, head, f"elements of set {name}")
         before = {}
@@ -167,26 +199,37 @@ def _missing(of: dict[str, Element], there: dict[str, Element]) -> list[Element]
     return [element for key, element in of.items() if key not in there]
 
 
+def _kind(value: NfSet) -> SetKind:
+    number, length = _concatenated(value.types)
+    data = _VERDICT_TYPE if value.verdict_map else _concatenated(value.data)[0]
+    flags = _CONCAT if len(value.types) > 1 else 0
+    flags |= (_MAP if data else 0) | (_INTERVAL if value.interval else 0)
+    return number, length, flags, data
+
+
 def _new_set(table: Table, name: str) -> Message:
     value = table.sets[name]
-    lengths = [_TYPES[kind][1] for kind in value.types]
-    kind = flags = 0
-    for item in value.types:
-        kind = kind << 6 | _TYPES[item][0]
-    total = sum((length + 3) & ~3 for length in lengths) if len(lengths) > 1 else lengths[0]
-    data = text(1, table.name) + text(2, name) + u32(4, kind) + u32(5, total)
-    if len(lengths) > 1:
-        flags |= _CONCAT
-        data += nest(9, nest(2, *(nest(1, u32(1, length)) for length in lengths)))
+    number, length, flags, data_number = _kind(value)
+    data = text(1, table.name) + text(2, name) + u32(4, number) + u32(5, length)
+    if len(value.types) > 1:
+        data += nest(9, nest(2, *(nest(1, u32(1, _TYPES[kind][1])) for kind in value.types)))
     if value.verdict_map:
-        flags |= _MAP
-        data += u32(6, _VERDICT_TYPE) + u32(7, 0)
-    if value.interval:
-        flags |= _INTERVAL
+        data += u32(6, data_number) + u32(7, 0)
+    if value.data:
+        data += u32(6, data_number) + u32(7, _concatenated(value.data)[1])
     data += u32(3, flags) + u32(10, next(_set_ids) & 0x7FFFFFFF)
     if value.types == ("ifname",):
         data += attr(13, _HOST_ORDER)
     return Message(nft.NFT_MSG_NEWSET, NLM_F_CREATE, table.family, data, f"set {name}")
+
+
+def _concatenated(types: tuple[str, ...]) -> tuple[int, int]:
+    """The number of the type that several types make, and its length in bytes."""
+    number = length = 0
+    for name in types:
+        number = number << 6 | _TYPES[name][0]
+        length += (_TYPES[name][1] + 3) & ~3
+    return number, _TYPES[types[0]][1] if len(types) == 1 else length
 
 
 def _elements(table: Table, name: str, items: list[Element], *, add: bool) -> Iterator[Message]:
@@ -228,8 +271,9 @@ def render(table: Table) -> str:
     """The table much as nft would list it, in a fixed order."""
     lines = [f"table {_FAMILIES[table.family]} {table.name} {{"]
     for name, value in sorted(table.sets.items()):
-        kind = f"{' . '.join(value.types)}{' : verdict' if value.verdict_map else ''}"
-        lines.append(f"  {'map' if value.verdict_map else 'set'} {name} {{ type {kind}")
+        to = "verdict" if value.verdict_map else " . ".join(value.data)
+        kind = " . ".join(value.types) + (f" : {to}" if to else "")
+        lines.append(f"  {'map' if to else 'set'} {name} {{ type {kind}")
         if value.interval:
             lines.append("    flags interval")
         lines += [f"    {key}" for key in sorted(value.elements)] + ["  }"]

@@ -7,12 +7,16 @@ import threading
 
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
-from agent.drivers.network.nfnl import Message, NfError, NfSocket
-from agent.drivers.network.ruleset import Table, change, layout, remove, replace, take_over
+from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
+from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
 
 log = logging.getLogger(__name__)
 
-_CHAIN_NAME, _SET_NAME = 3, 2  # attributes
+_TABLE_FLAGS = 2  # attributes
+_CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
+_HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
+_SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH, _DATA_TYPE = 2, 3, 4, 5, 6
+_DROP = 0
 
 
 class KernelTables:
@@ -22,9 +26,19 @@ class KernelTables:
         self._nf = NfSocket()
         self._lock = threading.Lock()
         self._applied: tuple[Table, ...] | None = None  # what the kernel has; None: not known
+        self._wanted: tuple[Table, ...] = ()
 
     def close(self) -> None:
         self._nf.close()
+
+    @property
+    def port(self) -> int:
+        """By which the kernel says that we changed something."""
+        return self._nf.port
+
+    def names(self) -> set[tuple[int, str]]:
+        """Family and name of each table that was applied last."""
+        return {(table.family, table.name) for table in self._wanted}
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
         """One atomic batch, of what differs only.
@@ -33,14 +47,26 @@ class KernelTables:
         """
         with self._lock:
             before, self._applied = self._applied, None
+            self._wanted = wanted
             if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
             self._applied = wanted
+
+    def applied(self) -> tuple[Table, ...] | None:
+        """What the kernel has, None if that is not known."""
+        with self._lock:
+            return self._applied
 
     def forget(self) -> None:
         """The kernel may have anything: the next `apply` looks."""
         with self._lock:
             self._applied = None
+
+    def restore(self) -> None:
+        """Somebody else changed the tables: they become again what was applied last."""
+        self.forget()
+        if self._wanted:
+            self.apply(self._wanted)
 
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""
@@ -59,20 +85,49 @@ class KernelTables:
             self._nf.commit([message for table in wanted for message in replace(table)])
 
     def _first(self, table: Table) -> list[Message]:
-        chains = self._names(table.family, table.name, nft.NFT_MSG_GETCHAIN, _CHAIN_NAME)
-        if layout(table) not in chains:
-            return list(replace(table))
-        return list(take_over(table, chains, self._names(table.family, table.name, nft.NFT_MSG_GETSET, _SET_NAME)))
+        found = self._found(table.family, table.name)
+        messages = take_over(table, found) if found else None
+        return list(replace(table) if messages is None else messages)
 
     def chains(self, family: int, name: str) -> set[str]:
         """The chains of a table, none if there is no such table."""
         with self._lock:
-            return self._names(family, name, nft.NFT_MSG_GETCHAIN, _CHAIN_NAME)
+            return {string(one[_CHAIN_NAME]) for one in self._nf.things(nft.NFT_MSG_GETCHAIN, family, name)}
+
+    def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
+        """Keys and values of a map, none if there is no such map."""
+        with self._lock:
+            return self._nf.elements(family, table, name)
 
     def remove(self, family: int, name: str) -> None:
         with self._lock:
             self._nf.commit(remove(family, name))
             self._applied = None
+            self._wanted = tuple(table for table in self._wanted if (table.family, table.name) != (family, name))
 
-    def _names(self, family: int, name: str, kind: int, attribute: int) -> set[str]:
-        return self._nf.names(kind, family, name, attribute)
+    def _found(self, family: int, name: str) -> Found | None:
+        def ask(kind: int) -> list[dict[int, bytes]]:
+            return self._nf.things(kind, family, name)
+
+        tables = ask(nft.NFT_MSG_GETTABLE)
+        if not tables:
+            return None
+        others = any(ask(kind) for kind in (nft.NFT_MSG_GETOBJ, nft.NFT_MSG_GETFLOWTABLE))
+        return Found(
+            {string(one[_CHAIN_NAME]): _hook(one) for one in ask(nft.NFT_MSG_GETCHAIN)},
+            {string(one[_SET_NAME]): _set_kind(one) for one in ask(nft.NFT_MSG_GETSET)},
+            plain=not others and not any(tables[0].get(_TABLE_FLAGS, b"")),
+        )
+
+
+def _hook(chain: dict[int, bytes]) -> Hook | None:
+    if _CHAIN_HOOK not in chain:
+        return None
+    where = dict(attributes(chain[_CHAIN_HOOK]))
+    drop = number(chain[_CHAIN_POLICY]) == _DROP
+    return Hook(number(where[_HOOK_NUMBER]), number(where[_HOOK_PRIORITY]), string(chain[_CHAIN_TYPE]), drop=drop)
+
+
+def _set_kind(one: dict[int, bytes]) -> SetKind:
+    flags, data = (number(one[kind]) if kind in one else 0 for kind in (_SET_FLAGS, _DATA_TYPE))
+    return number(one[_KEY_TYPE]), number(one[_KEY_LENGTH]), flags, data & 0xFFFFFFFF

@@ -1,66 +1,47 @@
-"""The way out of a VPC, where the host's owner allows one (SPEC N5).
+"""The ways in and out of VPCs (SPEC N3, N5).
 
-A veth pair leads from the VPC's namespace to the host. The VPC translates its guests' addresses to its end of
-the pair, the host translates that to its own address: two VPCs with the same addresses stay apart. The host's
-own table `inet <prefix>` lets guests out through the uplink interface only, nobody in, and keeps them off the
-host itself and off link-local addresses (where clouds keep their metadata). Other tables are never touched;
-one that drops forwarded packets by default has to let `<prefix>-up*` pass by itself.
+A veth pair leads from a VPC's namespace to the host. The VPC translates its guests' addresses to their public ones or
+to its end of the pair (nat.py), the host translates what the outside does not know to its own address
+(host_table.py): two VPCs with the same addresses stay apart. A VPC has a pair while it needs one.
 
-Each pair has a /30 by the VPC's `link` number, from the first of `RANGES` of which the host routes nothing.
+With the uplink `none` there is no way out: the VPC has no default route and the host forwards nothing. A pair then
+only lets the host itself reach guests by their public addresses and forwarded ports.
+
+Each pair has a /30 by the VPC's `link` number, from the first of `RANGES` of which the host routes nothing. What the
+kernel has says which pairs there are and what leads to them, so a fresh agent goes on where the former one stopped.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+from pyroute2 import IPRoute
 
 from agent.core.errors import DriverError
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, netns
-from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
+from agent.drivers.network import links, nat, netns, proxies
+from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
+from agent.drivers.network.nat import INSIDE, Ends
+from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
+from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
-INSIDE = "up0"  # the VPC's end
+NONE, AUTO = "none", "auto"
 RANGES = tuple(ipaddress.IPv4Network(cidr) for cidr in ("100.127.0.0/16", "100.126.0.0/16", "198.18.0.0/16"))
-_RESTORE = "restore_forwarding_"  # chains without rules: interfaces that did not forward before we came
 
 
-def end_points(link: int, taken: list[ipaddress.IPv4Network]) -> tuple[str, str]:
-    """The host's and the VPC's address of pair `link`, not in a network of `taken`; ValueError if there is none."""
+def end_points(link: int, taken: list[ipaddress.IPv4Network]) -> Ends:
+    """The addresses of pair `link`, not in a network of `taken`; ValueError if there are none."""
     for whole in RANGES:
         first = int(whole.network_address) + 4 * link
         pair = ipaddress.IPv4Network((first, 30))
         if pair.subnet_of(whole) and not any(pair.overlaps(other) for other in taken):
-            return str(pair[1]), str(pair[2])
+            return Ends(str(pair[1]), str(pair[2]))
     raise ValueError(f"no free uplink addresses for VPC number {link} in {', '.join(map(str, RANGES))}")
-
-
-def host_table(prefix: str, interface: str | None, insides: list[str], restore: frozenset[str]) -> Table:
-    """The host's own table. `interface` leads out (None: nothing does for now), `insides` are the VPCs' ends."""
-    from_vpc, to_vpc = x.interface("iifname", f"{prefix}-up*"), x.interface("oifname", f"{prefix}-up*")
-    answers = x.state("established", "related")
-    forward = [
-        x.rule(from_vpc, x.ipv4(), x.header_within("ip daddr", "169.254.0.0/16"), x.drop()),
-        x.rule(to_vpc, answers, x.accept()),
-        x.rule(to_vpc, x.drop()),
-    ]
-    chains = {
-        "input": Chain((x.rule(from_vpc, answers, x.accept()), x.rule(from_vpc, x.drop())), Hook(1, -10)),
-        **{f"{_RESTORE}{name}": Chain(()) for name in restore},
-    }
-    if interface is None:
-        forward.append(x.rule(from_vpc, x.drop()))
-    else:
-        forward.append(x.rule(from_vpc, x.interface("oifname", interface, equal=False), x.drop()))
-        translate = x.rule(
-            x.interface("oifname", interface), x.ipv4(), x.header_in("ip saddr", "uplinks"), x.masquerade()
-        )
-        chains["snat"] = Chain((translate,), Hook(4, 100, kind="nat"))
-    chains["forward"] = Chain(tuple(forward), Hook(2, -10))
-    sets = {"uplinks": NfSet(("ipv4_addr",), elements(map(x.address_element, insides)))}
-    return Table(x.NFPROTO_INET, prefix, sets, chains)
 
 
 class Uplinks:
@@ -68,55 +49,70 @@ class Uplinks:
 
     def __init__(self, prefix: str, mode: str, host: netns.Namespace) -> None:
         self._prefix = prefix
-        self._mode = mode
+        self.mode = mode
         self._host = host
         self._lock = threading.Lock()
         self._tables = host.run(KernelTables)
-        self._removed = False  # with mode none: what another mode may have left is gone
-
-    @property
-    def inside(self) -> str | None:
-        """The name of the interface by which VPCs go out, if they may."""
-        return None if self._mode == "none" else INSIDE
+        self._pairs: dict[str, Pair] | None = None  # None: the kernel was not asked yet
 
     def close(self) -> None:
         self._tables.close()
 
-    def ensure(self, spec: VpcSpec, vpc: netns.Namespace) -> None:
+    def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
+        """Call `changed` with what somebody else did to the host's table of ours."""
+        strangers.watch(self._host, (self._tables,), changed)
+
+    def repair(self) -> None:
+        """The host's table was changed by somebody else."""
         with self._lock:
-            if self._mode == "none":
-                vpc.run(lambda: links.delete(vpc.ip, INSIDE))
-                if not self._removed:
-                    self._remove_table()
-                    self._removed = True
+            self._tables.restore()
+
+    def ensure(self, spec: VpcSpec, vpc: netns.Namespace, translate: Callable[[Ends | None], None]) -> None:
+        """The pair of a VPC as it needs one. `translate` makes the VPC translate addresses; it comes before anything
+        passes by the pair."""
+        with self._lock:
+            if not self._wanted(spec):
+                self._disconnect(vpc)
+                translate(None)
                 return
-            self._connect(spec, vpc)
-            if self._apply() is None and self._mode != "auto":
-                raise DriverError(
-                    f"uplink interface {self._mode} does not exist on the host; "
-                    "name another in the agent's configuration",
-                    transient=True,
-                )
+            ends = self._connect(spec, vpc)
+            translate(ends)
+            ports = (
+                HostPort(f.protocol, f.host_address, f.host_port, port)
+                for f, port in nat.inside_ports(spec.forwards).items()
+            )
+            publics = tuple(public.address for public in spec.publics)
+            self._known()[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
+            interface = self._apply()
+            self._open(vpc, ends)
+        if interface is None and self.mode not in (NONE, AUTO):
+            raise DriverError(self._missing(), transient=True)
+
+    def _missing(self) -> str:
+        return f"uplink interface {self.mode} does not exist on the host; name another in the agent's configuration"
 
     def disconnect(self, vpc: netns.Namespace) -> None:
-        """Without its pair the VPC has no way out."""
+        """Without its pair the VPC has no way in or out."""
         with self._lock:
-            vpc.run(lambda: links.delete(vpc.ip, INSIDE))
-            if self._mode != "none":
-                self._apply()
+            self._disconnect(vpc)
 
     def remove_all(self) -> None:
-        """No pair is left, nor the host's table."""
+        """No pair is left, nor anything that led to one."""
         with self._lock:
             self._host.run(self._delete_pairs)
-            self._remove_table()
+            self._pairs = {}
+            self._apply()
 
     # --------------------------------------------------------------------------------- a pair
 
     def _name(self, spec: VpcSpec) -> str:
         return f"{self._prefix}-up{spec.link}"
 
-    def _connect(self, spec: VpcSpec, vpc: netns.Namespace) -> None:
+    def _wanted(self, spec: VpcSpec) -> bool:
+        return bool(spec.publics or spec.forwards) or (self.mode != NONE and nat.leads_out(spec))
+
+    def _connect(self, spec: VpcSpec, vpc: netns.Namespace) -> Ends:
+        """A pair that is up and has addresses, and leads nowhere yet."""
         name = self._name(spec)
         whole = vpc.run(lambda: links.index(vpc.ip, INSIDE)) and self._host.run(
             lambda: links.index(self._host.ip, name)
@@ -124,16 +120,16 @@ class Uplinks:
         if not whole:
             vpc.run(lambda: links.delete(vpc.ip, INSIDE))
             self._host.run(lambda: self._create(name, vpc))
-        outside, inside = self._host.run(lambda: self._address(name, spec.link))
-        self._host.sysctl({f"ipv6/conf/{name}/disable_ipv6": 1, f"ipv4/conf/{name}/forwarding": 1})
+        self._host.sysctl({f"ipv6/conf/{name}/disable_ipv6": 1})
+        ends = self._host.run(lambda: self._address(name, spec))
 
         def set_inside() -> None:
             index = links.required(vpc.ip, INSIDE)
-            vpc.ip.addr("replace", index=index, address=inside, prefixlen=30)
+            vpc.ip.addr("replace", index=index, address=ends.inside, prefixlen=30)
             vpc.ip.link("set", index=index, state="up")
-            vpc.ip.route("replace", dst="0.0.0.0/0", gateway=outside)
 
         vpc.run(set_inside)
+        return ends
 
     def _create(self, name: str, vpc: netns.Namespace) -> None:
         links.delete(self._host.ip, name)
@@ -141,67 +137,124 @@ class Uplinks:
             peer = {"ifname": INSIDE, "net_ns_fd": inside.fileno()}
             self._host.ip.link("add", ifname=name, kind="veth", peer=peer)
 
-    def _address(self, name: str, link: int) -> tuple[str, str]:
+    def _address(self, name: str, spec: VpcSpec) -> Ends:
         """Keep the pair's addresses if it has them: live flows are translated to them."""
         ip = self._host.ip
         index = links.required(ip, name)
-        present = links.addresses(ip, index)
-        if present:
-            pair = ipaddress.IPv4Network(f"{present[0][0]}/30", strict=False)
-            ends = str(pair[1]), str(pair[2])
-        else:
-            ends = end_points(link, links.routed(ip, but=index))
-        ip.addr("replace", index=index, address=ends[0], prefixlen=30)
-        ip.link("set", index=index, state="up")
+        ends = _ends(ip, index) or end_points(spec.link, links.routed(ip, but=index))
+        ip.addr("replace", index=index, address=ends.outside, prefixlen=30)
+        ip.link("set", index=index, state="up", ifalias=f"{spec.vpc_id} {spec.cidr}")
         return ends
 
+    def _open(self, vpc: netns.Namespace, ends: Ends) -> None:
+        """The way out, which is the last that is made."""
+
+        def route() -> None:
+            if self.mode != NONE:
+                vpc.ip.route("replace", dst=EVERYWHERE, gateway=ends.outside, priority=SYSTEM_METRIC)
+            elif way_out(vpc.ip):
+                vpc.ip.route("del", dst=EVERYWHERE, priority=SYSTEM_METRIC)
+
+        vpc.run(route)
+
+    def _disconnect(self, vpc: netns.Namespace) -> None:
+        vpc.run(lambda: links.delete(vpc.ip, INSIDE))
+        self._apply()
+
     def _delete_pairs(self) -> None:
-        for link in self._pairs():
+        proxies.publish(self._host.ip, (), self._prefix, None)
+        for link in self._own_links():
             links.delete(self._host.ip, link.name)
 
-    def _pairs(self) -> list[links.Link]:
+    def _own_links(self) -> list[links.Link]:
         return [link for link in links.all(self._host.ip) if link.name.startswith(f"{self._prefix}-up")]
 
-    # --------------------------------------------------------------------------------- the host's table
+    # --------------------------------------------------------------------------------- the host
 
     def _apply(self) -> str | None:
-        """Make the table fit the pairs there are and the interface that leads out now, which is returned."""
-        interface = self._interface()
-        restore = self._left_to_restore()
-        if interface is not None:
-            forwarding = Path("/proc/sys/net/ipv4/conf", interface, "forwarding")
-            if self._host.run(lambda: forwarding.read_text().strip()) == "0":
-                restore |= {interface}
-        insides = self._host.run(self._insides)
-        wanted = host_table(self._prefix, interface, insides, frozenset(restore))
-        self._tables.apply((wanted,))
+        """Make the host fit the pairs there are and the interface that leads out now, which is returned."""
+        pairs, interface = self._present(), self.interface()
+        closed = self.mode == NONE
+        restore = self._to_restore(interface if pairs else None)
+        if pairs:
+            self._tables.apply((host_table(self._prefix, interface, pairs, restore, closed=closed),))
+        elif self._tables.chains(x.NFPROTO_INET, self._prefix):
+            self._tables.remove(x.NFPROTO_INET, self._prefix)
         # Only this interface and the pairs forward, and only once the table says what.
-        if interface is not None:
+        if interface is not None and pairs:
             self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 1})
+        for pair in pairs:
+            # So that a flow of 127.0.0.1 can go by the pair; nothing but answers comes in by it.
+            self._host.sysctl(
+                {
+                    f"ipv4/conf/{pair.name}/forwarding": 0 if closed else 1,
+                    f"ipv4/conf/{pair.name}/route_localnet": 1 if pair.ports else 0,
+                }
+            )
+        self._host.run(lambda: proxies.publish(self._host.ip, pairs, self._prefix, interface))
         return interface
 
-    def _insides(self) -> list[str]:
-        found = []
-        for link in self._pairs():
-            for address, _ in links.addresses(self._host.ip, link.number):
-                found.append(str(ipaddress.IPv4Address(address) + 1))
+    def _present(self) -> list[Pair]:
+        """All pairs; one that vanished, with its VPC's namespace, is forgotten."""
+        names = {link.name for link in self._host.run(self._own_links)}
+        known = self._known()
+        self._pairs = {name: pair for name, pair in known.items() if name in names}
+        return list(self._pairs.values())
+
+    def _to_restore(self, interface: str | None) -> set[str]:
+        """Interfaces that did not forward before we came, `interface` if that is one. Others do as before again."""
+        names = self._tables.chains(x.NFPROTO_INET, self._prefix)
+        changed = {name.removeprefix(RESTORE) for name in names if name.startswith(RESTORE)}
+        for name in changed - {interface}:
+            if self._host.run(_forwarding(name).exists):
+                self._host.sysctl({f"ipv4/conf/{name}/forwarding": 0})
+        if interface is None:
+            return set()
+        forwards = self._host.run(_forwarding(interface).read_text).strip() == "1"
+        return changed & {interface} if forwards else {interface}
+
+    def interface(self) -> str | None:
+        """The interface that leads out, None while there is none."""
+        if self.mode == NONE:
+            return None
+        if self.mode == AUTO:
+            return self._host.run(lambda: links.default_interface(self._host.ip))
+        return self.mode if self._host.run(lambda: links.index(self._host.ip, self.mode)) is not None else None
+
+    def _known(self) -> dict[str, Pair]:
+        if self._pairs is None:
+            self._pairs = self._host.run(self._left)
+        return self._pairs
+
+    def _left(self) -> dict[str, Pair]:
+        """The pairs that a former agent left, with what leads to them."""
+        ports = self._left_ports()
+        found = {}
+        for link in self._own_links():
+            ends = _ends(self._host.ip, link.number)
+            if ends is not None and " " in link.alias:
+                publics = proxies.published(self._host.ip, link.number)
+                cidr = link.alias.split()[1]
+                found[link.name] = Pair(link.name, ends, cidr, publics, tuple(ports.get(ends.inside, ())))
         return found
 
-    def _interface(self) -> str | None:
-        """The interface that leads out, None while there is none."""
-        if self._mode == "auto":
-            return self._host.run(lambda: links.default_interface(self._host.ip))
-        return self._mode if self._host.run(lambda: links.index(self._host.ip, self._mode)) is not None else None
+    def _left_ports(self) -> dict[str, list[HostPort]]:
+        found: dict[str, list[HostPort]] = {}
+        for name in (PORTS, ADDRESSED):
+            for key, value in self._tables.elements(x.NFPROTO_INET, self._prefix, name):
+                inside, port = from_element(key, value)
+                found.setdefault(inside, []).append(port)
+        return found
 
-    def _left_to_restore(self) -> set[str]:
-        names = self._tables.chains(x.NFPROTO_INET, self._prefix)
-        return {name.removeprefix(_RESTORE) for name in names if name.startswith(_RESTORE)}
 
-    def _remove_table(self) -> None:
-        if not self._tables.chains(x.NFPROTO_INET, self._prefix):
-            return
-        for interface in self._left_to_restore():
-            path = Path("/proc/sys/net/ipv4/conf", interface, "forwarding")
-            if self._host.run(path.exists):
-                self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 0})
-        self._tables.remove(x.NFPROTO_INET, self._prefix)
+def _forwarding(interface: str) -> Path:
+    return Path("/proc/sys/net/ipv4/conf", interface, "forwarding")
+
+
+def _ends(ip: IPRoute, index: int | None) -> Ends | None:
+    """The addresses of a pair of which `index` is one end, if it has any."""
+    present = links.addresses(ip, index) if index is not None else []
+    if not present:
+        return None
+    pair = ipaddress.IPv4Network(f"{present[0][0]}/30", strict=False)
+    return Ends(str(pair[1]), str(pair[2]))

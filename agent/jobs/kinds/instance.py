@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from agent.core import states
@@ -22,8 +22,20 @@ from agent.jobs.kinds.image_delete import enqueue_drop
 from agent.jobs.kinds.network import sync_filter, sync_router
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
+from agent.jobs.translate_network import EIP, port_spec
 from agent.store.queries import forget_tags
-from agent.store.schema import Disk, GroupMembership, Instance, Job, Layer, NetworkInterface
+from agent.store.schema import (
+    Disk,
+    GroupMembership,
+    Instance,
+    Job,
+    Layer,
+    NetworkInterface,
+    PortForward,
+    PublicAddress,
+    RouteEntry,
+    SecondaryAddress,
+)
 
 POLL_SECONDS = 1.0
 SEED, EDIT = "seed", "edit"  # how instances of an image are set up; else: not at all
@@ -37,7 +49,7 @@ def _is_off(info: DomainInfo | None) -> bool:
 def _ports(context: Context) -> list[PortSpec]:
     with context.store.read() as session:
         instance = session.get_one(Instance, context.resource_id)
-        return [translate.port_spec(context.config, instance, i) for i in instance.interfaces]
+        return [port_spec(instance, i) for i in instance.interfaces]
 
 
 def _name(context: Context) -> str:
@@ -59,13 +71,13 @@ def _set(context: Context, **values: Any) -> Finish:
 
 
 def _router(context: Context) -> None:
-    for port in _ports(context):
-        sync_router(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_router(context, vpc_id)
 
 
 def _filter(context: Context) -> None:
-    for port in _ports(context):
-        sync_filter(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_filter(context, vpc_id)
 
 
 def _layers(session: Session, instance_id: str) -> list[Layer]:
@@ -139,8 +151,7 @@ def _boot(context: Context) -> Finish:
             drivers.network.create_tap(port)
         with _turn(context):  # nobody may write into the files that QEMU now opens
             _start_paused(context)
-    for port in ports:
-        drivers.network.wire_port(port)
+    _wire(context)
     drivers.hypervisor.resume(_name(context))
     now = context.clock.now()
     running = _set(context, status=states.RUNNING, status_reason="", power="on", started_at=now)
@@ -150,6 +161,15 @@ def _boot(context: Context) -> Finish:
         _vnc_password_in_effect(session.get_one(Instance, context.resource_id))
 
     return finish
+
+
+def _wire(context: Context) -> None:
+    """Read again, under the lock under which addresses and bandwidth change live: the newest are wired."""
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        with context.locks[vpc_id]:
+            for port in _ports(context):
+                if port.vpc_id == vpc_id:
+                    context.drivers.network.wire_port(port)
 
 
 def _start_paused(context: Context) -> None:
@@ -264,7 +284,11 @@ def _delete_rows(session: Session, instance_id: str, now: dt.datetime, *, all_di
     for vpc_id in {interface.vpc_id for interface in instance.interfaces}:
         journal.enqueue_sync(session, vpc_id, now)
     interfaces = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance_id)
-    session.execute(delete(GroupMembership).where(GroupMembership.interface_id.in_(interfaces)))
+    for of_interface in (GroupMembership, SecondaryAddress, PortForward, RouteEntry):
+        session.execute(delete(of_interface).where(of_interface.interface_id.in_(interfaces)))
+    public = PublicAddress.interface_id.in_(interfaces)
+    session.execute(delete(PublicAddress).where(public, PublicAddress.kind != EIP))
+    session.execute(update(PublicAddress).where(public).values(interface_id=None, private_ip=None))  # kept (SPEC I4)
     session.execute(delete(NetworkInterface).where(NetworkInterface.instance_id == instance_id))
     forget_tags(session, "instance", [instance_id])
     journal.give_up_waiting(session, instance_id, "the instance is gone", now)

@@ -5,7 +5,19 @@ from agent.store.schema.base import Base, UtcDateTime
 from agent.store.schema.compute import Instance, KeyPair, Tag
 from agent.store.schema.images import Bucket, Image, ImageDisk, ImageShare, Upload
 from agent.store.schema.journal import Job
-from agent.store.schema.network import GroupMembership, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc, VSwitch
+from agent.store.schema.network import (
+    FilterChange,
+    GroupMembership,
+    NetworkInterface,
+    PortForward,
+    PublicAddress,
+    RouteEntry,
+    SecondaryAddress,
+    SecurityGroup,
+    SecurityGroupRule,
+    Vpc,
+    VSwitch,
+)
 from agent.store.schema.storage import AutoSnapshotPolicy, Disk, DiskSample, Layer, Snapshot
 
 __all__ = [
@@ -17,6 +29,7 @@ __all__ = [
     "ClientToken",
     "Disk",
     "DiskSample",
+    "FilterChange",
     "GroupMembership",
     "Image",
     "ImageDisk",
@@ -28,8 +41,12 @@ __all__ = [
     "NetworkInterface",
     "Policy",
     "PolicyAttachment",
+    "PortForward",
+    "PublicAddress",
     "Quota",
     "Role",
+    "RouteEntry",
+    "SecondaryAddress",
     "SecurityGroup",
     "SecurityGroupRule",
     "Setting",

@@ -63,6 +63,10 @@ class Instance(Base):
     vnc_password_active: Mapped[bytes | None]  # in effect, sealed
     vnc_password_shown: Mapped[bool] = mapped_column(default=False)
     charge_type: Mapped[str] = mapped_column(default="PostPaid")
+    # Of its own public address (SPEC N3), in Mbit/s of 1,024 kbit/s; out 0: it has none.
+    internet_in_mbps: Mapped[int] = mapped_column(default=0, server_default="0")
+    internet_out_mbps: Mapped[int] = mapped_column(default=0, server_default="0")
+    internet_charge_type: Mapped[str] = mapped_column(default="PayByTraffic", server_default="PayByTraffic")
     deletion_protection: Mapped[bool] = mapped_column(default=False)
     status: Mapped[str] = mapped_column(index=True)
     status_reason: Mapped[str] = mapped_column(default="")
@@ -70,7 +74,9 @@ class Instance(Base):
     releasing: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[dt.datetime]
     started_at: Mapped[dt.datetime | None]
-    interfaces: Mapped[list[NetworkInterface]] = relationship(order_by="NetworkInterface.created_at")
+    interfaces: Mapped[list[NetworkInterface]] = relationship(  # the intranet's first, for it has the same time
+        order_by="[NetworkInterface.created_at, NetworkInterface.nic_type.desc()]"
+    )
     disks: Mapped[list[Disk]] = relationship(back_populates="instance", order_by="Disk.device")
 
 

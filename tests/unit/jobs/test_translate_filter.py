@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
+from agent.config import Config, ConfigError
 from agent.core.specs import Direction, FilterSpec, RuleSpec, Verdict
+from agent.jobs import mail
 from agent.jobs.translate_filter import filter_spec
 from tests.support.cloud import Cloud
 
 
 def spec_of(cloud: Cloud, vpc_id: str) -> FilterSpec:
     with cloud.store.read() as session:
-        return filter_spec(session, vpc_id)
+        return filter_spec(session, vpc_id, cloud.services.config)
 
 
 def test_rules_become_what_the_filter_understands(cloud: Cloud) -> None:
@@ -58,3 +62,25 @@ def test_groups_whose_members_are_apart_are_named(cloud: Cloud) -> None:
     group = cloud.call("CreateSecurityGroup", {"VpcId": vpc_id})["SecurityGroupId"]
     cloud.call("ModifySecurityGroupPolicy", {"SecurityGroupId": group, "InnerAccessPolicy": "Drop"})
     assert spec_of(cloud, vpc_id).isolated == {group}
+
+
+def test_mail_is_for_whom_the_configuration_names(make_cloud) -> None:
+    named = "i-" + "a" * 20
+    cloud: Cloud = make_cloud()
+    vpc_id, vswitch_id = cloud.default_vswitch()
+    cloud.add_instance(vswitch_id, [])
+    [interface] = cloud.interfaces()
+    for allowed, expected in (
+        ([], set()),
+        ([named, "1000000000000002"], set()),
+        ([cloud.account_id], {interface.tap}),
+        ([interface.instance_id], {interface.tap}),
+        (["all"], {interface.tap}),
+    ):
+        with cloud.store.read() as session:
+            config = Config(mail_allowed=tuple(allowed))
+            mail.check(config)
+            assert filter_spec(session, vpc_id, config).smtp_allowed == expected
+    for wrong in ("web", "25", "i-1", ""):
+        with pytest.raises(ConfigError, match="mail_allowed"):
+            mail.check(Config(mail_allowed=(wrong,)))
