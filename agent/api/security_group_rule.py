@@ -5,7 +5,9 @@ A rule is given in parameters of its own (`IpProtocol`, `PortRange`, …) or, se
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from agent.api.caller import caller
 from agent.api.common import effective_when_answered, refuse
@@ -64,6 +66,7 @@ class ModifyRuleParams(RegionParams, Permission):
 
 
 class DescribeAttributeParams(RegionParams, Paged):
+    max_results: Annotated[int, Field(ge=1, le=1000)] | None = None
     security_group_id: str
     direction: Literal["all", "ingress", "egress"] = "all"
     nic_type: Literal["", "intranet", "internet"] = ""

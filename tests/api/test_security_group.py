@@ -248,6 +248,7 @@ def test_without_an_id_only_the_description_is_changed(cloud: Cloud, group: str)
     authorize(cloud, group, "Egress", IpProtocol="gre", PortRange="-1/-1", DestCidrIp="10.0.0.0/8")
     params = {"SecurityGroupId": group, "IpProtocol": "gre", "PortRange": "-1/-1", "DestCidrIp": "10.0.0.0/8"}
     cloud.call("ModifySecurityGroupEgressRule", {**params, "Description": "tunnel"})
+    cloud.call("ModifySecurityGroupEgressRule", dict(params))
     assert rules(cloud, group)[0]["Description"] == "tunnel"
     wrong = {**params, "DestCidrIp": "10.0.0.0/9"}
     assert code_of(cloud, "ModifySecurityGroupEgressRule", wrong) == "InvalidSecurityGroupRule.RuleNotExist"
