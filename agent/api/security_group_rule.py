@@ -83,9 +83,7 @@ def rule_of(call: Call, given: Permission, direction: str, prefix: str = "") -> 
             f"{prefix}PortRangeListId": given.port_range_list_id,
             f"{prefix}Ipv6SourceCidrIp": given.ipv6_source_cidr_ip,
             f"{prefix}Ipv6DestCidrIp": given.ipv6_dest_cidr_ip,
-            f"{prefix}{'DestCidrIp' if inwards else 'SourceCidrIp'}": (
-                given.dest_cidr_ip if inwards else given.source_cidr_ip
-            ),
+            **_other_side(given, inwards, prefix),
         },
     )
     return RuleInput(
@@ -102,6 +100,13 @@ def rule_of(call: Call, given: Permission, direction: str, prefix: str = "") -> 
         description=given.description,
         prefix=prefix,
     )
+
+
+def _other_side(given: Permission, inwards: bool, prefix: str) -> dict[str, str]:
+    """What a rule of this direction does not have: it has one peer."""
+    if inwards:
+        return {f"{prefix}DestCidrIp": given.dest_cidr_ip, f"{prefix}DestGroupId": given.dest_group_id}
+    return {f"{prefix}SourceCidrIp": given.source_cidr_ip, f"{prefix}SourceGroupId": given.source_group_id}
 
 
 def _rules(call: Call, p: RulesParams, direction: str) -> list[RuleInput]:

@@ -123,6 +123,7 @@ def test_several_rules_at_once_and_the_same_again_changes_nothing(cloud: Cloud, 
         ({"Description": "x"}, "InvalidSecurityGroupDiscription.Malformed"),
         ({"SourcePortRange": "1/2"}, "UnsupportedParameter"),
         ({"DestCidrIp": "10.0.0.0/8"}, "UnsupportedParameter"),
+        ({"DestGroupId": "sg-none"}, "UnsupportedParameter"),
         ({"SecurityGroupId": "sg-none"}, "InvalidSecurityGroupId.NotFound"),
     ],
 )
