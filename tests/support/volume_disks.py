@@ -1,7 +1,7 @@
-"""A program for the system's Python: makes disks that need a kernel's help, in libguestfs' appliance.
+"""A program for the system's Python: makes a disk that needs a kernel's help, in libguestfs' appliance.
 
-Arguments: an empty file for a disk whose root is XFS on its only partition, and one whose root is XFS on a logical
-volume, beside a /boot of ext4 and swap. Standard input: the system's files, as JSON of texts by path.
+Arguments: `xfs` for a root of XFS on the only partition, or `lvm` for one on a logical volume, beside a /boot of ext4
+and swap; and an empty file. Standard input: the system's files, as JSON of texts by path.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import posixpath
 import sys
 from typing import Any
 
+DISK = "/dev/sda"
 MIB = 2048  # in sectors
 BOOT_CODE = b"\xfa" + bytes(439)
 XFS_FSTAB = "LABEL=root / xfs defaults 0 0\n"
@@ -29,44 +30,42 @@ def write(handle: Any, files: dict[str, str], fstab: str) -> None:
         handle.mkdir_p(name)
 
 
-def make_xfs(handle: Any, disk: str, files: dict[str, str]) -> None:
-    handle.part_disk(disk, "mbr")
-    handle.mkfs("xfs", f"{disk}1", label="root")
-    handle.mount(f"{disk}1", "/")
+def make_xfs(handle: Any, files: dict[str, str]) -> None:
+    handle.part_disk(DISK, "mbr")
+    handle.mkfs("xfs", f"{DISK}1", label="root")
+    handle.mount(f"{DISK}1", "/")
     write(handle, files, XFS_FSTAB)
     handle.umount_all()
 
 
-def make_lvm(handle: Any, disk: str, files: dict[str, str]) -> None:
-    handle.part_init(disk, "mbr")
-    handle.part_add(disk, "p", MIB, 64 * MIB - 1)
-    handle.part_add(disk, "p", 64 * MIB, -MIB)
-    handle.mkfs("ext4", f"{disk}1")
-    handle.pvcreate(f"{disk}2")
-    handle.vgcreate("guest", [f"{disk}2"])
+def make_lvm(handle: Any, files: dict[str, str]) -> None:
+    handle.part_init(DISK, "mbr")
+    handle.part_add(DISK, "p", MIB, 64 * MIB - 1)
+    handle.part_add(DISK, "p", 64 * MIB, -MIB)
+    handle.mkfs("ext4", f"{DISK}1")
+    handle.pvcreate(f"{DISK}2")
+    handle.vgcreate("guest", [f"{DISK}2"])
     handle.lvcreate("swap", "guest", 16)
     handle.lvcreate_free("root", "guest", 100)
     handle.mkswap("/dev/guest/swap")
     handle.mkfs("xfs", "/dev/guest/root")
     handle.mount("/dev/guest/root", "/")
     handle.mkdir("/boot")
-    handle.mount(f"{disk}1", "/boot")
-    write(handle, files, LVM_FSTAB.format(handle.vfs_uuid(f"{disk}1")))
+    handle.mount(f"{DISK}1", "/boot")
+    write(handle, files, LVM_FSTAB.format(handle.vfs_uuid(f"{DISK}1")))
     handle.umount_all()
 
 
-def main(*disks: str) -> None:
+def main(kind: str, disk: str) -> None:
     import guestfs
 
     files = json.load(sys.stdin)
     handle = guestfs.GuestFS(python_return_dict=True)
     handle.set_backend_setting("force_tcg", "1")
-    for disk in disks:
-        handle.add_drive_opts(disk, format="raw")
+    handle.add_drive_opts(disk, format="raw")
     handle.launch()
-    for make, disk in zip((make_xfs, make_lvm), ("/dev/sda", "/dev/sdb"), strict=True):
-        make(handle, disk, files)
-        handle.pwrite_device(disk, BOOT_CODE, 0)
+    {"xfs": make_xfs, "lvm": make_lvm}[kind](handle, files)
+    handle.pwrite_device(DISK, BOOT_CODE, 0)
     handle.shutdown()
 
 
