@@ -29,24 +29,21 @@ _MAIN_TABLE = 254
 def publish(ip: IPRoute, pairs: Iterable[Pair], prefix: str, interface: str | None) -> None:
     """Make the host's routes and ARP entries for public addresses exactly those of `pairs`.
 
+    An address may still be of the VPC that is about to lose it: then it leads to one of the two for a moment.
     `interface`: on whose networks the host answers for them. Called in the host's namespace.
     """
-    pairs = list(pairs)
     present = _routes(ip)
     own_links = {link.number for link in links.all(ip) if link.name.startswith(f"{prefix}-up")}
-    wanted = {address: links.required(ip, pair.name) for pair in pairs for address in pair.publics}
+    owners = {address: pair for pair in pairs for address in pair.publics}
+    wanted = {address: links.required(ip, pair.name) for address, pair in owners.items()}
     foreign = {address for address, through in present if through not in own_links}
     _answer(ip, set(wanted) - foreign, interface, foreign)
     for address, through in present:
         if through in own_links and wanted.get(address) != through:
             _ignoring(errno.ESRCH, ip.route, "del", dst=f"{address}/32", oif=through, proto=PROTOCOL)
-    for pair in pairs:
-        for address in pair.publics:
-            index = wanted[address]
-            ends = pair.ends
-            ip.route(
-                "replace", dst=f"{address}/32", gateway=ends.inside, oif=index, prefsrc=ends.outside, proto=PROTOCOL
-            )
+    for address, index in wanted.items():
+        ends = owners[address].ends
+        ip.route("replace", dst=f"{address}/32", gateway=ends.inside, oif=index, prefsrc=ends.outside, proto=PROTOCOL)
 
 
 def published(ip: IPRoute, index: int) -> tuple[str, ...]:
