@@ -261,7 +261,11 @@ class NetworkDriver:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
                 router = Router(self._namespace(vpc_id))
-                router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
+                try:
+                    router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
+                except BaseException:
+                    router.close()
+                    raise
                 self._routers[vpc_id] = router
             return self._routers[vpc_id]
 

@@ -218,7 +218,11 @@ class Strangers:
                 if key.data is None:
                     os.read(self._wake_read, 4096)
                 else:
-                    self._look(key.data)
+                    try:
+                        self._look(key.data)
+                    except Exception:  # the thread serves all the others, too
+                        log.exception("cannot follow or undo what changed in %s", key.data)
+                        self._rest(key.data)
             with self._lock:
                 if self._closing:
                     return
@@ -242,10 +246,7 @@ class Strangers:
         if lost and not what:
             what = "something changed more than could be followed"
         if what:
-            try:
-                watched.changed(what)
-            except Exception:
-                log.exception("cannot undo that %s", what)  # the thread serves all the others, too
+            watched.changed(what)
             self._rest(name)
 
     def _rest(self, name: str) -> None:
