@@ -17,6 +17,8 @@ _COMMANDS = {
     "vpc": "Private networks.",
     "vswitch": "Subnets of private networks.",
     "route": "Where packets of a private network go.",
+    "eip": "Elastic public addresses.",
+    "port-forward": "Ports of the host that lead to instances.",
     "disk": "Disks.",
     "snapshot": "Snapshots of disks.",
     "snapshot-policy": "When snapshots are taken by themselves.",

@@ -14,7 +14,7 @@ from agent.api.edge.paging import Paged
 from agent.api.edge.params import RegionParams, Tag
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_seconds
-from agent.services import instance_network
+from agent.services import instance_move
 from agent.services import network_interface as service
 from agent.store.schema import NetworkInterface, PublicAddress
 
@@ -126,7 +126,7 @@ def unassign_private_ip_addresses(call: Call, p: UnassignParams) -> dict[str, An
     access="write",
 )
 def modify_instance_vpc_attribute(call: Call, p: ModifyInstanceVpcParams) -> dict[str, Any]:
-    instance_network.move(
+    instance_move.move(
         caller(call),
         p.instance_id,
         p.v_switch_id,

@@ -13,6 +13,7 @@ from agent.jobs.model import KINDS
 from agent.store.schema import Job, NetworkInterface
 
 UNFINISHED = ("pending", "running", "undoing")
+SYNC, FILTER = "vpc.sync", "vpc.filter"
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -54,10 +55,16 @@ def enqueue(
 
 def enqueue_sync(session: Session, vpc_id: str, now: dt.datetime, request_id: str = "") -> Job:
     """The job that makes a VPC's router and filter as wanted; one that has not begun yet serves for all."""
-    waiting = session.scalar(
-        select(Job).where(Job.kind == "vpc.sync", Job.lock == vpc_id, Job.state == "pending").limit(1)
-    )
-    return waiting or enqueue(session, "vpc.sync", vpc_id, now, request_id=request_id)
+    return _waiting(session, vpc_id, SYNC) or enqueue(session, SYNC, vpc_id, now, request_id=request_id)
+
+
+def enqueue_filter(session: Session, vpc_id: str, now: dt.datetime, request_id: str = "") -> Job:
+    """As `enqueue_sync`, where nothing but the filter is concerned."""
+    return _waiting(session, vpc_id, FILTER, SYNC) or enqueue(session, FILTER, vpc_id, now, request_id=request_id)
+
+
+def _waiting(session: Session, vpc_id: str, *kinds: str) -> Job | None:
+    return session.scalar(select(Job).where(Job.kind.in_(kinds), Job.lock == vpc_id, Job.state == "pending").limit(1))
 
 
 def enqueue_interface(session: Session, interface: NetworkInterface, now: dt.datetime, request_id: str = "") -> Job:

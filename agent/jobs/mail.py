@@ -6,7 +6,6 @@ import re
 
 from agent.config import Config, ConfigError
 from agent.core import ids
-from agent.store.schema import NetworkInterface
 
 EVERYBODY = "all"
 _ACCOUNT = re.compile(r"[1-9][0-9]{15}\Z")
@@ -21,7 +20,7 @@ def check(config: Config) -> None:
             )
 
 
-def may_send(config: Config, interface: NetworkInterface) -> bool:
-    """Whether tcp 25 is open from an interface to the outside, as far as its security groups let it out."""
+def may_send(config: Config, account_id: str, instance_id: str | None) -> bool:
+    """Whether tcp 25 is open to the outside for an account's instance, as far as its security groups let it out."""
     allowed = config.mail_allowed
-    return EVERYBODY in allowed or interface.account_id in allowed or interface.instance_id in allowed
+    return EVERYBODY in allowed or account_id in allowed or instance_id in allowed

@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
-from agent.core.protocols import Builder, Converter, Hypervisor, Inspector, Network, Objects, Seeds, Storage
+from agent.core.image_protocols import Builder, Converter, Inspector
+from agent.core.protocols import Hypervisor, Network, Objects, Seeds, Storage
 from agent.jobs.layers.turns import Turns
 from agent.jobs.open_files import OpenFiles
+from agent.jobs.translate_filter import FilterSpecs
 from agent.store.schema import Job
 from agent.store.store import Store
 
@@ -73,6 +75,7 @@ class Context:
     drivers: Drivers
     locks: Locks
     turns: Turns  # on the files of disks
+    filters: FilterSpecs  # of each VPC under its lock
     clock: Clock
     job_id: str
     resource_id: str

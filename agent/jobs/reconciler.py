@@ -29,6 +29,7 @@ from agent.jobs.runner import JobRunner
 from agent.jobs.stalled import AGAIN_SECONDS, Stalled
 from agent.jobs.strangers import Strangers
 from agent.jobs.translate_network import port_spec
+from agent.store import filter_changes
 from agent.store.schema import ClientToken, Instance, Job, Layer, NetworkInterface, Setting, Vpc
 from agent.store.store import Store
 
@@ -186,6 +187,7 @@ class Reconciler:
             drivers=self._drivers,
             locks=self._runner.locks,
             turns=self._runner.turns,
+            filters=self._runner.filters,
             clock=self._clock,
             job_id="",
             resource_id=resource_id,
@@ -287,6 +289,7 @@ class Reconciler:
             log.info("removed the file %s, which nobody wrote to for long", name)
         now = self._clock.now()
         with self._store.write() as session:
+            filter_changes.prune(session)
             session.execute(
                 delete(Job).where(
                     Job.state.not_in(journal.UNFINISHED), Job.finished_at < now - dt.timedelta(days=KEEP_JOBS_DAYS)

@@ -25,6 +25,7 @@ from agent.jobs.journal import UNFINISHED
 from agent.jobs.layers.turns import Turns
 from agent.jobs.model import KINDS, Cancelled, Context, Drivers, Finish, Locks, NotYet
 from agent.jobs.open_files import OpenFiles
+from agent.jobs.translate_filter import FilterSpecs
 from agent.store.schema import Job
 from agent.store.store import Store
 
@@ -60,6 +61,7 @@ class JobRunner:
         self.unseal = unseal
         self._step_hook = step_hook
         self.locks, self.turns, self.open_files = Locks(), Turns(), OpenFiles()
+        self.filters = FilterSpecs()
         self._changed = threading.Condition()
         self._woken = True
         self._stopping = False
@@ -309,6 +311,7 @@ class JobRunner:
             drivers=self._drivers,
             locks=self.locks,
             turns=self.turns,
+            filters=self.filters,
             clock=self._clock,
             job_id=job.id,
             resource_id=job.resource_id,

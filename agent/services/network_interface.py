@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import selectinload
 
 from agent.core.errors import ApiError, Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.jobs import journal
@@ -70,7 +71,8 @@ def find_interfaces(caller: Caller, filters: Filters) -> Select[NetworkInterface
     if filters.private_ips:
         secondary = NetworkInterface.secondary.any(SecondaryAddress.ip.in_(filters.private_ips))
         found = found.where(or_(NetworkInterface.ip.in_(filters.private_ips), secondary))
-    return found.order_by(NetworkInterface.created_at.desc(), NetworkInterface.id)
+    shown = NetworkInterface.vswitch, NetworkInterface.memberships, NetworkInterface.secondary
+    return found.options(*map(selectinload, shown)).order_by(NetworkInterface.created_at.desc(), NetworkInterface.id)
 
 
 def assign(

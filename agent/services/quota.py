@@ -46,6 +46,7 @@ LIMITS: dict[str, Limit] = {
     ),
     "route_entries_per_table": Limit(48, "QuotaExceeded.RouteEntry", "entries of the route table"),
     "eips": Limit(20, "QuotaExceeded.Eip", "elastic addresses of the account"),
+    "port_forwards": Limit(100, "QuotaExceed.PortForward", "ports of the host for the account"),
     "bandwidth_mbps": Limit(200, "InvalidParameter.Bandwidth", "Mbit/s of public bandwidth"),
 }
 

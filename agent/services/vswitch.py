@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from agent.core import addresses, ids, validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, NotFound
+from agent.core.ids import CLASSIC_VSWITCH
+from agent.core.specs import INTRANET
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
@@ -83,7 +85,7 @@ def create_vswitch(
 def get_vswitch(caller: Caller, vswitch_id: str, *, code: str = "InvalidVSwitchId.NotFound") -> VSwitch:
     """The caller's VSwitch; raises NotFound with `code`, which differs between actions."""
     vswitch = caller.session.get(VSwitch, vswitch_id)
-    if vswitch is None or vswitch.account_id != caller.account_id:
+    if vswitch is None or vswitch.account_id != caller.account_id or vswitch_id == CLASSIC_VSWITCH:
         raise NotFound(code, "VSwitchId", vswitch_id)
     return vswitch
 
@@ -100,7 +102,7 @@ def find_vswitches(
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[VSwitch]:
     """The caller's VSwitches, in order of creation."""
-    found = select(VSwitch).where(VSwitch.account_id == caller.account_id)
+    found = select(VSwitch).where(VSwitch.account_id == caller.account_id, VSwitch.id != CLASSIC_VSWITCH)
     if ids:
         found = found.where(VSwitch.id.in_(ids))
     if vpc_id:
@@ -184,10 +186,12 @@ def new_interface(
     ip: str,
     *,
     instance_id: str | None = None,
+    nic_type: str = INTRANET,
+    mac: str = "",
 ) -> NetworkInterface:
     """A network interface with a MAC and a tap of its own, a member of `groups` in their order (SPEC N2, F7).
 
-    Whoever starts an instance on it makes the VPC's filter know it before.
+    `mac`: the one to have if nobody has it. Whoever starts an instance on it makes the VPC's filter know it before.
     """
     interface = NetworkInterface(
         id=ids.new_id("eni"),
@@ -195,9 +199,10 @@ def new_interface(
         vpc_id=vswitch.vpc_id,
         vswitch_id=vswitch.id,
         instance_id=instance_id,
-        mac=_unused_mac(caller.session),
+        mac=_unused_mac(caller.session, mac),
         ip=ip,
         tap=_unused_tap(caller.session, caller.services.config.prefix),
+        nic_type=nic_type,
         created_at=caller.services.clock.now(),
     )
     interface.memberships = [
@@ -249,11 +254,11 @@ def _taken(session: Session, vswitch: VSwitch) -> set[str]:
     return {*session.scalars(primary.where(here)), *session.scalars(secondary.where(here))}
 
 
-def _unused_mac(session: Session) -> str:
-    while True:
+def _unused_mac(session: Session, wanted: str) -> str:
+    mac = wanted or ids.new_mac()
+    while session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is not None:
         mac = ids.new_mac()
-        if session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is None:
-            return mac
+    return mac
 
 
 def _unused_tap(session: Session, prefix: str) -> str:

@@ -18,6 +18,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from agent.store import filter_changes
+
 BUSY_SECONDS = 30
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,6 +35,8 @@ class Store:
         self._readers = _engine(path, begin="BEGIN")
         self._writers = _engine(path, begin="BEGIN IMMEDIATE")
         _migrate(self._writers)
+        with self._writers.begin() as connection:
+            filter_changes.install(connection)
 
     def close(self) -> None:
         self._readers.dispose()

@@ -77,7 +77,7 @@ def test_what_the_router_and_the_filter_are_told(cloud: Cloud, table: Table) -> 
     table.add("192.168.178.0/24", NextHopType="Host")
     with cloud.store.read() as session:
         spec = vpc_spec(session, session.get_one(Vpc, table.vpc_id))
-        [member] = filter_spec(session, table.vpc_id).members
+        [member] = filter_spec(session, table.vpc_id, cloud.services.config).members
     assert {(r.cidr, r.tap, r.via) for r in spec.routes} == {
         ("10.9.0.0/16", interface.tap, interface.ip),
         ("10.8.0.1/32", interface.tap, interface.ip),

@@ -10,7 +10,7 @@ import pytest
 from stage import HOST, WORLD, Stage
 from vpc_lab import Guest, expect, rule, serving, tcp
 
-from agent.core.specs import ForwardSpec
+from agent.core.specs import ForwardSpec, HostCheck
 
 pytestmark = pytest.mark.net
 
@@ -19,11 +19,11 @@ RULES = Path(__file__).parent / "firewalls"
 
 
 class Firewall(NamedTuple):
-    """`who`: of whom the host's owner is told. `allow`: the rule, made for both directions, by which its user lets it
-    forward for VPCs. `before`: which of `WAYS` work without that."""
+    """`advice`: part of what the host's owner is told to do. `allow`: the rule, made for both directions, that this
+    comes to. `before`: which of `WAYS` work without it."""
 
     name: str
-    who: str
+    advice: str
     allow: str
     before: frozenset[str]
 
@@ -31,13 +31,13 @@ class Firewall(NamedTuple):
 OUT, IN, PORT, LOCAL = "out", "in", "port", "local"
 WAYS = frozenset({OUT, IN, PORT, LOCAL})
 FIREWALLS = (
-    Firewall("docker", "Docker", 'insert rule ip filter DOCKER-USER {} "{}-up*" accept', frozenset({LOCAL})),
+    Firewall("docker", "DOCKER-USER -i", 'insert rule ip filter DOCKER-USER {} "{}-up*" accept', frozenset({LOCAL})),
     Firewall("libvirt", "", "", WAYS),
-    Firewall("ufw", "ufw", 'add rule ip filter ufw-user-forward {} "{}-up1" accept', frozenset({LOCAL})),
+    Firewall("ufw", "ufw reload", 'insert rule ip filter ufw-before-forward {} "{}-up*" accept', frozenset({LOCAL})),
     Firewall(
         "firewalld",
-        "firewalld",
-        'add rule inet firewalld filter_FORWARD_POLICIES {} "{}-up1" accept',
+        "firewall-cmd",
+        'add rule inet firewalld filter_FORWARD_POLICIES {} "{}-up*" accept',
         frozenset({PORT, LOCAL}),
     ),
 )
@@ -52,8 +52,9 @@ def test_beside_each_other(stage: Stage, firewall: Firewall) -> None:
     stage.lab.apply(sg_a=(rule(),))
     stage.network((PUBLIC, guest), forwards=(ForwardSpec("tcp", "", 8080, guest.ip, 80),))
     assert rules(stage, but=stage.lab.prefix) == theirs
-    told = stage.lab.driver.host_problems()
-    assert [firewall.who in line for line in told] == ([True] if firewall.who else []), told
+    told = checked(stage)
+    assert [firewall.advice in told[way].advice for way in (OUT, IN)] == [True, True], told
+    assert {told[way].state for way in (OUT, IN)} == {"problem" if firewall.allow else "ok"}
     assert working(stage, guest, WAYS - firewall.before) == set()
     for way in ("iifname", "oifname") if firewall.allow else ():
         stage.on_host("nft", firewall.allow.format(way, stage.lab.prefix))
@@ -61,9 +62,13 @@ def test_beside_each_other(stage: Stage, firewall: Firewall) -> None:
     with serving(guest, 80), serving(stage.world, 80):
         for client, address, port in ways(stage, guest).values():
             expect(True, tcp, client, address, port)
-    assert stage.lab.driver.host_problems() == []
+    assert {checked(stage)[way].state for way in (OUT, IN)} == {"ok"}
     stage.lab.restart().remove_all()
     assert rules(stage) == allowed
+
+
+def checked(stage: Stage) -> dict[str, HostCheck]:
+    return {found.subject: found for found in stage.lab.driver.check_host({})}
 
 
 def ways(stage: Stage, guest: Guest) -> dict[str, tuple[Guest, str, int]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Direction, MemberSpec
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 TABLE = "vpc"
@@ -19,13 +20,13 @@ _SENDER = ("ifname", "ether_addr", "ipv4_addr")
 
 def senders(members: Iterable[MemberSpec], *further: str) -> NfSet:
     """The addresses that each port sends from, and `further` ones."""
-    return NfSet(_SENDER, elements(x.sender_element(m.tap, m.mac, ip) for m in members for ip in (*m.ips, *further)))
+    return NfSet(_SENDER, elements(e.sender_element(m.tap, m.mac, ip) for m in members for ip in (*m.ips, *further)))
 
 
 def forwarders(members: Iterable[MemberSpec]) -> NfSet:
     """The networks that ports are the next hop to: packets from there come through them."""
     items = [
-        x.forward_element(member.tap, member.mac, str(network))
+        e.forward_element(member.tap, member.mac, str(network))
         for member in members
         if member.forwards
         for network in ipaddress.collapse_addresses(map(ipaddress.IPv4Network, member.forwards))

@@ -122,10 +122,6 @@ class NfSocket:
         # Without a table of that name some kernels answer with those of all tables.
         return [values for of_family, values in found if of_family == family and string(values[1]) == table]
 
-    def everywhere(self, kind: int, family: int) -> list[dict[int, bytes]]:
-        """The same of all tables of a family, anybody's."""
-        return [values for of_family, values in self._dump(kind, family, b"", "tables") if of_family == family]
-
     def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
         """Keys and values of the elements of a map; empty when there is no such map."""
         found = []

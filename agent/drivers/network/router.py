@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortSpec, VpcSpec
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
 from agent.drivers.network import fence, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
+from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
 from agent.drivers.network.strangers import Strangers
@@ -109,13 +110,8 @@ class Router:
             self._spec = spec
 
     def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
-        """Call `changed` with what somebody else did to the tables, until `forget`."""
-        for tables in (self._tables, self._nat):
-            strangers.watch(tables, self.namespace.run(tables.monitor), changed)
-
-    def forget(self, strangers: Strangers) -> None:
-        for tables in (self._tables, self._nat):
-            strangers.forget(tables)
+        """Call `changed` with what somebody else did to the tables, until `strangers` forgets the namespace."""
+        strangers.watch(self.namespace, (self._tables, self._nat), changed)
 
     def repair(self) -> None:
         """The tables were changed by somebody else. Flows that passed meanwhile are examined again."""
@@ -130,6 +126,14 @@ class Router:
     def _close_without_filter(self) -> None:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
+
+    def explain(self, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter as the kernel has it says of a flow."""
+        tables = self._tables.applied()
+        if tables is None:
+            raise DriverError("the filter is being set up; try again", transient=True)
+        [table] = (one for one in tables if (one.family, one.name) == (NFPROTO_INET, TABLE))
+        return explain(table, flow, nat.INSIDE)
 
     def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""
@@ -166,7 +170,14 @@ class Router:
             }
         )
         ip.link("set", index=index, state="up")
-        addresses = {port.ip, *port.secondary_ips}
+        self._route_to(port, index)
+        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
+            routes.apply(ip, self._vpc)
+        self.limit(port)
+
+    def _route_to(self, port: PortSpec, index: int) -> None:
+        """Every address of the guest by its link, and none that it has no more."""
+        ip, addresses = self.namespace.ip, {port.ip, *port.secondary_ips}
         for address in sorted(addresses):
             ip.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
@@ -175,9 +186,6 @@ class Router:
             # Deleted is only what is there: the kernel may have forgotten it when the link was down.
             ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
             ip.neigh("del", dst=address, ifindex=index)
-        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
-            routes.apply(ip, self._vpc)
-        self.limit(port)
 
     def _routed_to(self, index: int) -> set[str]:
         """The addresses of the guest behind a port, as the routes have them."""

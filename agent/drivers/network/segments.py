@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agent.core.specs import Direction, RuleSpec, Verdict
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, NfSet, elements
 
 INTRANET = "intranet"
@@ -76,7 +77,7 @@ def _segment(group: str, side: Side, order: tuple[int, bool], rules: list[RuleSp
     plain, layers = _layers(by_address)
     made = [x.rule(*_matches(rule), verdict) for rule in by_group + plain]
     for layer in layers:
-        items = elements(x.interval_element(box[::2], box[1::2]) for box in layer)
+        items = elements(e.interval_element(_shown(rule), box[::2], box[1::2]) for box, rule in layer.items())
         # The name says what is in it: another content is another set, exchanged together with the rule.
         label = f"{name}_{hashlib.blake2b(' '.join(items).encode(), digest_size=6).hexdigest()}"
         sets[label] = NfSet(("ipv4_addr", "inet_proto", "inet_service"), items, interval=True)
@@ -110,7 +111,7 @@ def _matches(rule: RuleSpec) -> list[x.Part]:
     return parts
 
 
-def _layers(rules: list[RuleSpec]) -> tuple[list[RuleSpec], list[list[_Box]]]:
+def _layers(rules: list[RuleSpec]) -> tuple[list[RuleSpec], list[dict[_Box, RuleSpec]]]:
     """Rules to write out, and those for interval sets: in layers, for a set takes no overlapping ranges."""
     if len(rules) < _SET_FROM_RULES:
         return rules, []
@@ -124,13 +125,18 @@ def _layers(rules: list[RuleSpec]) -> tuple[list[RuleSpec], list[list[_Box]]]:
         else:
             layers.append({box: rule})
     plain = [rule for layer in layers if len(layer) < _SET_FROM_ELEMENTS for rule in layer.values()]
-    return plain, [list(layer) for layer in layers if len(layer) >= _SET_FROM_ELEMENTS]
+    return plain, [layer for layer in layers if len(layer) >= _SET_FROM_ELEMENTS]
 
 
 def _box(rule: RuleSpec) -> _Box:
     first, last = (int.from_bytes(end, "big") for end in x.network(rule.cidr or "0.0.0.0/0"))
     number = x.PROTOCOLS.get(rule.protocol)
     return first, last, *((0, 255) if number is None else (number, number)), *(rule.ports or (0, 65535))
+
+
+def _shown(rule: RuleSpec) -> str:
+    first, last = rule.ports or (0, 65535)
+    return f"{rule.cidr} . {rule.protocol} . {first}-{last}"
 
 
 def _overlaps(box: _Box, layer: dict[_Box, RuleSpec]) -> bool:

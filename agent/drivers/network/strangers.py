@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -23,13 +23,14 @@ from pyroute2.netlink import NETLINK_NETFILTER
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.drivers.network import bpf
+from agent.drivers.network.netns import Namespace
 from agent.drivers.network.nfnl import attributes, number, split, string
 
 log = logging.getLogger(__name__)
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP = 270, 1, 7
 _SO_RCVBUFFORCE = 33
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 4 << 20
 _SENDER_OFFSET = 12  # of who asked, in a message's header
 _PROCESS_ID, _PROCESS_NAME = 2, 3  # attributes of NEWGEN, which ends the messages of a change
 _END_SECONDS = 0.1  # within which it comes
@@ -64,23 +65,14 @@ class Notice(NamedTuple):
 
 
 class Monitor:
-    """What others than the socket `own_port` change in nftables, in the namespace of the thread that makes this."""
+    """What others than the sockets `own_ports` change in nftables, in the namespace of the thread that makes this."""
 
-    def __init__(self, own_port: int) -> None:
+    def __init__(self, own_ports: Sequence[int]) -> None:
         flags = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, flags, NETLINK_NETFILTER)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-            as_loaded = int.from_bytes(struct.pack("=I", own_port), "big")
-            bpf.attach(
-                self._socket,
-                (
-                    (0x20, 0, 0, _SENDER_OFFSET),  # ld [12]
-                    (0x15, 0, 1, as_loaded),
-                    (0x06, 0, 0, 0),  # ignore
-                    (0x06, 0, 0, 0xFFFFFFFF),  # accept
-                ),
-            )
+            bpf.attach(self._socket, _others(own_ports))
             self._socket.bind((0, 0))
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
         except BaseException:
@@ -93,22 +85,30 @@ class Monitor:
     def close(self) -> None:
         self._socket.close()
 
-    def read(self) -> list[Notice] | None:
-        """What has changed, up to now; None: more than could be kept."""
+    def read(self) -> tuple[list[Notice], bool]:
+        """What has changed, up to now; and whether there may be more than was told."""
         found: list[Notice] = []
-        try:
-            while True:
-                try:
-                    found += _notices(self._socket.recv(1 << 18))
-                except BlockingIOError:
-                    if not found or found[-1].kind == nft.NFT_MSG_NEWGEN:
-                        return found
-                    if not select.select([self._socket], [], [], _END_SECONDS)[0]:
-                        return found
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
-            return None
+        lost = False
+        while True:
+            try:
+                found += _notices(self._socket.recv(1 << 18))
+            except BlockingIOError:
+                if not found or found[-1].kind == nft.NFT_MSG_NEWGEN:
+                    return found, lost
+                if not select.select([self._socket], [], [], _END_SECONDS)[0]:
+                    return found, lost
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost = True
+
+
+def _others(own_ports: Sequence[int]) -> list[bpf.Line]:
+    program = [(0x20, 0, 0, _SENDER_OFFSET)]  # ld [12]
+    for left, port in enumerate(reversed(own_ports)):
+        as_loaded = int.from_bytes(struct.pack("=I", port), "big")
+        program.insert(1, (0x15, left + 1, 0, as_loaded))
+    return [*program, (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)]  # accept, ignore
 
 
 def _notices(datagram: bytes) -> Iterator[Notice]:
@@ -116,10 +116,8 @@ def _notices(datagram: bytes) -> Iterator[Notice]:
         yield Notice(kind & 0xFF, payload[0], dict(attributes(payload[4:])))
 
 
-def describe(notices: list[Notice] | None, ours: set[tuple[int, str]]) -> str:
+def describe(notices: list[Notice], ours: set[tuple[int, str]]) -> str:
     """For people: who changed what of the tables `ours`; empty if nobody did."""
-    if notices is None:
-        return "something changed more of nftables than could be followed"
     done: dict[str, None] = {}
     who = "something"
     for kind, family, values in notices:
@@ -140,13 +138,17 @@ def describe(notices: list[Notice] | None, ours: set[tuple[int, str]]) -> str:
 class Tables(Protocol):
     """What is watched."""
 
+    @property
+    def port(self) -> int:
+        """Of the socket that changes them."""
+
     def names(self) -> set[tuple[int, str]]:
         """Family and name of each of our tables."""
 
 
 @dataclass
 class _Watched:
-    tables: Tables
+    tables: Sequence[Tables]
     monitor: Monitor
     changed: Callable[[str], None]
     tokens: float = _BURST
@@ -168,27 +170,28 @@ class Strangers:
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._watched: dict[int, _Watched] = {}  # by the number of the tables' object
-        self._resting: dict[int, float] = {}  # until when
+        self._watched: dict[str, _Watched] = {}  # by namespace
+        self._resting: dict[str, float] = {}  # until when
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def watch(self, tables: Tables, monitor: Monitor, changed: Callable[[str], None]) -> None:
-        """Call `changed`, on the thread of this, with what somebody did to one of `tables`. The monitor, of their
-        namespace, belongs to this from now on."""
+    def watch(self, namespace: Namespace, tables: Sequence[Tables], changed: Callable[[str], None]) -> None:
+        """Call `changed`, on the thread of this, with what somebody did to one of `tables`, all we have there."""
+        name = str(namespace.name)
+        monitor = namespace.run(lambda: Monitor([one.port for one in tables]))
         with self._lock:
-            self._watched[id(tables)] = _Watched(tables, monitor, changed)
-            self._selector.register(monitor, selectors.EVENT_READ, id(tables))
+            self._watched[name] = _Watched(tables, monitor, changed)
+            self._selector.register(monitor, selectors.EVENT_READ, name)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="nftables", daemon=True)
                 self._thread.start()
         self._wake()
 
-    def forget(self, tables: Tables) -> None:
+    def forget(self, namespace: str) -> None:
         with self._lock:
-            watched = self._watched.pop(id(tables), None)
+            watched = self._watched.pop(namespace, None)
             if watched is not None:
-                if self._resting.pop(id(tables), None) is None:
+                if self._resting.pop(namespace, None) is None:
                     self._selector.unregister(watched.monitor)
                 watched.monitor.close()
 
@@ -198,8 +201,8 @@ class Strangers:
         self._wake()
         if self._thread is not None:
             self._thread.join()
-        for watched in list(self._watched.values()):
-            self.forget(watched.tables)
+        for name in list(self._watched):
+            self.forget(name)
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -224,28 +227,30 @@ class Strangers:
         """Seconds until one is to be watched again, None when there is none; those whose time has come are."""
         with self._lock:
             now = time.monotonic()
-            for key in [key for key, end in self._resting.items() if end <= now]:
-                del self._resting[key]
-                self._selector.register(self._watched[key].monitor, selectors.EVENT_READ, key)
+            for name in [name for name, end in self._resting.items() if end <= now]:
+                del self._resting[name]
+                self._selector.register(self._watched[name].monitor, selectors.EVENT_READ, name)
             return min(self._resting.values()) - now if self._resting else None
 
-    def _look(self, key: int) -> None:
+    def _look(self, name: str) -> None:
         with self._lock:
-            watched = self._watched.get(key)
-            notices = watched.monitor.read() if watched is not None else []
+            watched = self._watched.get(name)
+            notices, lost = watched.monitor.read() if watched is not None else ([], False)
         if watched is None:
             return
-        what = describe(notices, watched.tables.names())
+        what = describe(notices, set().union(*(tables.names() for tables in watched.tables)))
+        if lost and not what:
+            what = "something changed more than could be followed"
         if what:
             try:
                 watched.changed(what)
             except Exception:
                 log.exception("cannot undo that %s", what)  # the thread serves all the others, too
-            self._rest(key)
+            self._rest(name)
 
-    def _rest(self, key: int) -> None:
+    def _rest(self, name: str) -> None:
         with self._lock:
-            watched = self._watched.get(key)
+            watched = self._watched.get(name)
             if watched is not None and (seconds := watched.rest()):
                 self._selector.unregister(watched.monitor)
-                self._resting[key] = time.monotonic() + seconds
+                self._resting[name] = time.monotonic() + seconds

@@ -9,7 +9,6 @@ from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
 from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
-from agent.drivers.network.strangers import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +31,10 @@ class KernelTables:
     def close(self) -> None:
         self._nf.close()
 
-    def monitor(self) -> Monitor:
-        """Tells of what others change, in the namespace of the thread that calls this."""
-        return Monitor(self._nf.port)
+    @property
+    def port(self) -> int:
+        """By which the kernel says that we changed something."""
+        return self._nf.port
 
     def names(self) -> set[tuple[int, str]]:
         """Family and name of each table that was applied last."""
@@ -51,6 +51,11 @@ class KernelTables:
             if before is None or not self._changed(before, wanted):
                 self._apply_first(wanted)
             self._applied = wanted
+
+    def applied(self) -> tuple[Table, ...] | None:
+        """What the kernel has, None if that is not known."""
+        with self._lock:
+            return self._applied
 
     def forget(self) -> None:
         """The kernel may have anything: the next `apply` looks."""

@@ -18,7 +18,10 @@ from agent.jobs.kinds import (
     instance_password,
     instance_resume,
     interface,
+    internet_card,
     network,
+    public_address,
+    security_group_clone,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -42,7 +45,10 @@ __all__ = [
     "instance_password",
     "instance_resume",
     "interface",
+    "internet_card",
     "network",
+    "public_address",
+    "security_group_clone",
     "system_disk",
     "take",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from agent.jobs import journal
 from agent.jobs.model import Context, Kind, Step, register
-from agent.jobs.translate_filter import filter_spec
 from agent.jobs.translate_network import vpc_spec
 from agent.store.schema import Vpc
 
@@ -22,7 +22,8 @@ def sync_filter(context: Context, vpc_id: str) -> None:
     """Make the VPC's filter as wanted. Read under the lock, so that an older state never replaces a newer one."""
     with context.locks[vpc_id]:
         with context.store.read() as session:
-            spec = filter_spec(session, vpc_id, context.config) if session.get(Vpc, vpc_id) else None
+            known = session.get(Vpc, vpc_id) is not None
+            spec = context.filters.read(session, vpc_id, context.config) if known else None
         if spec:
             context.drivers.network.apply_filter(spec)
 
@@ -38,7 +39,9 @@ def _filter(context: Context) -> None:
 def _remove(context: Context) -> None:
     with context.locks[context.resource_id]:
         context.drivers.network.remove_vpc(context.resource_id)
+        context.filters.forget(context.resource_id)
 
 
-SYNC = register(Kind("vpc.sync", (Step("router", _router), Step("filter", _filter)), patience=None))
+SYNC = register(Kind(journal.SYNC, (Step("router", _router), Step("filter", _filter)), patience=None))
+FILTER = register(Kind(journal.FILTER, (Step("filter", _filter),), patience=None))
 REMOVE = register(Kind("vpc.remove", (Step("remove router", _remove),), patience=None))

@@ -6,6 +6,7 @@ from agent.store.schema.compute import Instance, KeyPair, Tag
 from agent.store.schema.images import Bucket, Image, ImageDisk, ImageShare, Upload
 from agent.store.schema.journal import Job
 from agent.store.schema.network import (
+    FilterChange,
     GroupMembership,
     NetworkInterface,
     PortForward,
@@ -28,6 +29,7 @@ __all__ = [
     "ClientToken",
     "Disk",
     "DiskSample",
+    "FilterChange",
     "GroupMembership",
     "Image",
     "ImageDisk",

@@ -181,6 +181,16 @@ class SecurityGroupRule(Base):
     created_at: Mapped[dt.datetime]
 
 
+class FilterChange(Base):
+    """Something that filters are made of changed on a security group or a network interface. Triggers write these, see
+    store/filter_changes.py; a `sequence` is never used again."""
+
+    __tablename__ = "filter_changes"
+    __table_args__ = {"sqlite_autoincrement": True}
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    resource_id: Mapped[str]
+
+
 class GroupMembership(Base):
     __tablename__ = "group_memberships"
     group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.id"), primary_key=True)

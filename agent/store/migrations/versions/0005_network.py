@@ -23,6 +23,13 @@ def upgrade() -> None:
     _add_addresses()
     _add_forwards()
     _add_routes()
+    op.create_table(
+        "filter_changes",
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("resource_id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence"),
+        sqlite_autoincrement=True,
+    )
 
 
 def _add_addresses() -> None:
@@ -100,8 +107,16 @@ def _add_routes() -> None:
     op.create_index("ix_route_entries_interface_id", "route_entries", ["interface_id"])
 
 
+def _drop_triggers() -> None:
+    """Those that store/filter_changes.py made."""
+    found = sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'filter_changes_%'")
+    for name in op.get_bind().scalars(found).all():
+        op.execute(f"DROP TRIGGER {name}")
+
+
 def downgrade() -> None:
-    for table in ("route_entries", "port_forwards", "public_addresses", "secondary_addresses"):
+    _drop_triggers()
+    for table in ("filter_changes", "route_entries", "port_forwards", "public_addresses", "secondary_addresses"):
         op.drop_table(table)
     for column in ("internet_in_mbps", "internet_out_mbps", "internet_charge_type"):
         op.drop_column("instances", column)
