@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Callable
+
+from agent.drivers.network.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +19,10 @@ _PAUSE_SECONDS = 0.2  # changes come in crowds: one look after each
 
 
 class Changes:
-    """Calls `changed` on a thread of its own after something changed in the namespace of the thread that makes this."""
+    """Calls `changed` on a thread of its own after something changed in the namespace of the thread that makes this.
+
+    What `changed` does there itself is a change, too. So it must change nothing where there is nothing to do.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -25,26 +30,33 @@ class Changes:
         self._socket.bind((0, _GROUPS))
         self._end_read, self._end_write = os.pipe2(os.O_CLOEXEC)
         self._changed = changed
+        self._pace = Pace()
         self._thread = threading.Thread(target=self._serve, name="host-changes", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
+        """After this `changed` is not called any more."""
         os.close(self._end_write)
         self._thread.join()
         os.close(self._end_read)
         self._socket.close()
 
     def _serve(self) -> None:
-        ended = False
-        while not ended:
-            ready, _, _ = select.select([self._socket, self._end_read], [], [])
-            ended = self._end_read in ready or bool(select.select([self._end_read], [], [], _PAUSE_SECONDS)[0])
-            self._drain()
-            if not ended:
+        with selectors.DefaultSelector() as changes, selectors.DefaultSelector() as end:
+            changes.register(self._socket, selectors.EVENT_READ)
+            for one in (changes, end):
+                one.register(self._end_read, selectors.EVENT_READ)
+            while True:
+                changes.select()
+                if end.select(_PAUSE_SECONDS):
+                    return
+                self._drain()
                 self._tell()
+                if end.select(self._pace.rest()):
+                    return
 
     def _drain(self) -> None:
-        """What it says does not matter; neither does having missed some of it."""
+        """What it says does not matter, as `changed` looks for itself; so nothing is lost where some is missed."""
         while True:
             try:
                 self._socket.recv(1 << 18)
@@ -56,5 +68,5 @@ class Changes:
     def _tell(self) -> None:
         try:
             self._changed()
-        except Exception:
-            log.exception("cannot follow a change of the host's interfaces")
+        except Exception:  # what vanished under its hands is told of as a change, after which it is called again
+            log.warning("cannot follow a change of the host's interfaces", exc_info=True)
