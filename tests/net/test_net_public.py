@@ -110,6 +110,8 @@ def test_an_address_is_given_on_before_its_former_vpc_is_told(stage: Stage, gues
     stage.network((LAN, other), vpc="vpc-b")
     stage.network()
     sees(WORLD, other, stage.world, LAN)
+    stage.network((LAN, guest))  # and back, before the other one is told
+    sees(WORLD, guest, stage.world, LAN)
 
 
 def test_a_port_of_the_host_leads_to_a_guest(stage: Stage, guest: Guest) -> None:

@@ -59,7 +59,7 @@ def publish(ip: IPRoute, pairs: Iterable[Pair], prefix: str, interface: str | No
 
 
 def _wanted(pairs: Iterable[Pair], numbers: dict[str, int]) -> Iterator[Way]:
-    """One for each address: it may still be of the VPC that is about to lose it, too."""
+    """One for each address: of two pairs that have it, one is about to lose it, and the later one counts."""
     owners = {address: pair for pair in pairs for address in pair.publics}
     for address, pair in owners.items():
         if pair.name not in numbers:

@@ -100,7 +100,9 @@ class Uplinks:
                 for f, port in nat.inside_ports(spec.forwards).items()
             )
             publics = tuple(public.address for public in spec.publics)
-            self._known()[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
+            pairs = self._known()
+            pairs.pop(self._name(spec), None)  # who was told last has an address that another one is about to lose
+            pairs[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
             self._apply()
             self._open(vpc, ends)
 
