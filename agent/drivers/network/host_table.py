@@ -54,8 +54,9 @@ class Pair:
 def host_table(
     prefix: str, interface: str | None, pairs: Iterable[Pair], restore: Iterable[str], *, closed: bool = False
 ) -> Table:
-    """`interface` leads out (None: nothing does for now); `closed`: nothing may."""
-    pairs = sorted(pairs, key=lambda pair: pair.name)
+    """`interface` leads out (None: nothing does for now); `closed`: nothing may. Of `pairs` that have the same port of
+    the host the last one counts: the others are about to lose it."""
+    pairs = list(pairs)
     outgoing = Chain(_to_ports(), Hook(3, -100, kind="nat"))
     incoming = Chain((_not_loopback(), *_to_ports()), Hook(0, -100, kind="nat"))
     restore = set(restore)
@@ -183,7 +184,7 @@ def _snat(prefix: str, interface: str | None, pairs: list[Pair]) -> tuple[x.Rule
         # Whoever has an address that means a guest to the VPC.
         *(
             x.rule(x.interface("oifname", pair.name), x.ipv4(), x.header_within("ip saddr", pair.cidr), x.masquerade())
-            for pair in pairs
+            for pair in sorted(pairs, key=lambda pair: pair.name)
         ),
     ]
     if interface is not None:
