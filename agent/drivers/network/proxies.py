@@ -26,6 +26,7 @@ from agent.drivers.network.host_table import Pair
 PROTOCOL = 236  # of our routes and entries; nobody else's in /etc/iproute2/rt_protos
 _NTF_PROXY = 0x08
 _MAIN_TABLE = 254
+_TIMEOUT_SECONDS = 10.0
 
 
 class Way(NamedTuple):
@@ -120,6 +121,7 @@ def _proxies() -> Iterator[tuple[str, int]]:
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     with contextlib.closing(socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)) as rtnl:
         head = struct.pack("=IHHII", 28, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
+        rtnl.settimeout(_TIMEOUT_SECONDS)  # everything about the host's network waits for this
         rtnl.send(head + struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, _NTF_PROXY, 0))
         while True:
             for message in MarshalRtnl().parse(rtnl.recv(1 << 18)):
