@@ -26,7 +26,7 @@ from pyroute2 import IPRoute
 
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, nat, netns, proxies
+from agent.drivers.network import flows, links, nat, netns, proxies
 from agent.drivers.network.changes import Changes
 from agent.drivers.network.host_table import (
     ADDRESSED,
@@ -37,6 +37,7 @@ from agent.drivers.network.host_table import (
     Pair,
     from_element,
     host_table,
+    outdated,
 )
 from agent.drivers.network.nat import INSIDE, Ends
 from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
@@ -69,6 +70,7 @@ class Uplinks:
         self._lock = threading.Lock()
         self._tables = host.run(KernelTables)
         self._pairs: dict[str, Pair] | None = None  # None: the kernel was not asked yet
+        self._ports: set[tuple[str, HostPort]] | None = None  # that were led on last
         self._said: tuple[str | None, set[str]] | None = None  # in the log: the interface, contested addresses
         self._changes = host.run(lambda: Changes(self._follow))
 
@@ -199,6 +201,10 @@ class Uplinks:
             self._tables.apply((host_table(self._prefix, interface, pairs, restore, closed=closed),))
         elif self._tables.chains(x.NFPROTO_INET, self._prefix):
             self._tables.remove(x.NFPROTO_INET, self._prefix)
+        ports = {(pair.name, port) for pair in pairs for port in pair.ports}
+        if ports != self._ports:
+            self._host.run(lambda: flows.forget(outdated(pairs)))
+            self._ports = ports
         # Only this interface and the pairs forward, and only once the table says what.
         if interface is not None and pairs:
             self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 1})
