@@ -157,6 +157,9 @@ def test_two_agents_on_one_host(stage: Stage, guest: Guest, second: Lab) -> None
         sees(WORLD, other, stage.world, address, port)
     sees(HOST, stage.world, second.guest("192.168.0.2", "sg-a"), WORLD)
     assert answers(stage) == {(LAN, "wan0"), (LAN_2, "wan0")}
+    contested = [found.what for found in second.driver.check_host({}) if found.subject == "public addresses"]
+    assert len(contested) == 1
+    assert LAN in contested[0]
     stage.lab.driver.remove_all()
     sees(WORLD, other, stage.world, LAN)
     sees(WORLD, other, stage.world, HOST, 8081)
