@@ -16,13 +16,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.core.addresses import PRIVATE_POOL
 from agent.drivers.network import expressions as x
 from agent.drivers.network import set_elements as e
+from agent.drivers.network.flows import Flow
 from agent.drivers.network.nat import Ends
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
@@ -113,6 +114,26 @@ def from_element(key: bytes, value: bytes) -> tuple[str, HostPort]:
     protocol = next(name for name, known in x.PROTOCOLS.items() if known == number)
     inside, inside_port = struct.unpack("!4sH2x", value)
     return socket.inet_ntoa(inside), HostPort(protocol, address, port, inside_port)
+
+
+def outdated(pairs: Iterable[Pair]) -> Callable[[Flow], bool]:
+    """Of a flow of the host: whether a forwarded port led it where that leads no more, or does now and did not."""
+    pairs = list(pairs)
+    ports = {
+        (x.PROTOCOLS[port.protocol], port.address, port.port): (pair.ends.inside, port.inside_port)
+        for pair in pairs
+        for port in pair.ports
+    }
+    insides = {pair.ends.inside for pair in pairs}
+
+    def is_outdated(flow: Flow) -> bool:
+        address, port = flow.destination
+        leads = ports.get((flow.protocol, address, port)) or ports.get((flow.protocol, "", port))
+        if flow.destination == flow.answering:
+            return leads is not None and not flow.seen_reply
+        return flow.answering.address in insides and address not in insides and leads != flow.answering
+
+    return is_outdated
 
 
 # ------------------------------------------------------------------------------------- chains

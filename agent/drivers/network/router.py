@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, nat, netns, routes, shaping
+from agent.drivers.network import fence, flows, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
@@ -55,6 +55,7 @@ class Router:
         self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
         self._applying = threading.Lock()
+        self._leading: object = None  # public addresses and forwarded ports that hold, once they were applied
         self._pair: int | None = None  # the number of its link, seen last
         # kbit/s to and from the ports there are, by tap; only the namespace's thread uses it
         self._limits: dict[str, tuple[int, int]] = {}
@@ -141,6 +142,10 @@ class Router:
         if not self._nat.chains(NFPROTO_INET, nat.TABLE):
             self._nat.forget()
         self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        leading = spec.publics, spec.forwards, ends
+        if leading != self._leading:
+            self.namespace.run(lambda: flows.forget(nat.outdated(spec, ends)))
+            self._leading = leading
         pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
         if pair != self._pair:
             self._pair = pair

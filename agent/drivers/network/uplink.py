@@ -26,7 +26,7 @@ from pyroute2 import IPRoute
 
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, nat, netns, proxies
+from agent.drivers.network import flows, links, nat, netns, proxies
 from agent.drivers.network.changes import Changes
 from agent.drivers.network.host_table import (
     ADDRESSED,
@@ -37,6 +37,7 @@ from agent.drivers.network.host_table import (
     Pair,
     from_element,
     host_table,
+    outdated,
 )
 from agent.drivers.network.nat import INSIDE, Ends
 from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
@@ -69,7 +70,9 @@ class Uplinks:
         self._lock = threading.Lock()
         self._tables = host.run(KernelTables)
         self._pairs: dict[str, Pair] | None = None  # None: the kernel was not asked yet
-        self._said: tuple[str | None, set[str]] | None = None  # in the log: the interface, contested addresses
+        self._ports: set[tuple[str, HostPort]] | None = None  # that were led on last
+        self._contested: set[str] = set()
+        self._way = ""  # as the log has it
         self._changes = host.run(lambda: Changes(self._follow))
 
     def close(self) -> None:
@@ -123,6 +126,11 @@ class Uplinks:
         with self._lock:
             if self._known():
                 self._apply()
+
+    def contested(self) -> set[str]:
+        """Public addresses of ours that lead to guests of another agent on this host."""
+        with self._lock:
+            return self._contested
 
     # --------------------------------------------------------------------------------- a pair
 
@@ -201,6 +209,10 @@ class Uplinks:
             self._tables.apply((host_table(self._prefix, interface, pairs, restore, closed=closed),))
         elif self._tables.chains(x.NFPROTO_INET, self._prefix):
             self._tables.remove(x.NFPROTO_INET, self._prefix)
+        ports = {(pair.name, port) for pair in pairs for port in pair.ports}
+        if ports != self._ports:
+            self._host.run(lambda: flows.forget(outdated(pairs)))
+            self._ports = ports
         # Only this interface and the pairs forward, and only once the table says what.
         if interface is not None and pairs:
             self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 1})
@@ -212,21 +224,19 @@ class Uplinks:
                     f"ipv4/conf/{pair.name}/route_localnet": 1 if pair.ports else 0,
                 }
             )
-        contested = self._host.run(lambda: proxies.publish(self._host.ip, pairs, self._prefix, interface))
-        if pairs:
-            self._say(interface, contested)
+        before = self._contested
+        self._contested = self._host.run(lambda: proxies.publish(self._host.ip, pairs, self._prefix, interface))
+        for address in sorted(self._contested - before):
+            log.warning("%s already leads to a guest of another agent; give each its own `public_addresses`", address)
+        if pairs and self.mode != NONE:
+            self._say(interface)
 
-    def _say(self, interface: str | None, contested: set[str]) -> None:
-        """What changed, in the log. That there is no interface is no error: it may come any time."""
-        if (interface, contested) == self._said:
-            return
-        self._said = interface, contested
-        if self.mode != NONE:
-            log.info("guests reach the outside by %s", interface or f"nothing yet (uplink {self.mode})")
-        for address in sorted(contested):
-            log.warning(
-                "%s leads to a guest of another agent on this host; give each its own `public_addresses`", address
-            )
+    def _say(self, interface: str | None) -> None:
+        """That there is none is no error: it may come any time."""
+        way = interface or f"nothing yet (uplink {self.mode})"
+        if way != self._way:
+            log.info("guests reach the outside by %s", way)
+            self._way = way
 
     def _present(self) -> list[Pair]:
         """All pairs; one that vanished, with its VPC's namespace, is forgotten."""
