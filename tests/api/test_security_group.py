@@ -70,7 +70,7 @@ def test_the_systems_group_has_the_guides_rules_at_priority_110(cloud: Cloud) ->
 
 def test_a_rule_is_shown_with_every_field_and_in_force_when_answered(cloud: Cloud, group: str) -> None:
     authorize(cloud, group, **SSH, Priority=5, Policy="Drop", NicType="intranet", Description="no ssh")
-    assert cloud.runner.waited == [cloud.jobs("vpc.sync")[-1].id]
+    assert cloud.runner.waited == [cloud.jobs("vpc.filter")[-1].id]
     [rule] = rules(cloud, group)
     assert is_id("securitygrouprule", rule.pop("SecurityGroupRuleId"))
     assert {name: value for name, value in rule.items() if value} == {
@@ -194,7 +194,7 @@ def test_rules_are_revoked_by_what_they_say(cloud: Cloud, group: str) -> None:
     assert revoke(Policy="drop") == 3
     assert revoke(Priority=50) == 2
     assert revoke() == 1
-    assert cloud.runner.waited[-1] == cloud.jobs("vpc.sync")[-1].id
+    assert cloud.runner.waited[-1] == cloud.jobs("vpc.filter")[-1].id
     assert rules(cloud, group)[0]["Direction"] == "egress"
 
 
