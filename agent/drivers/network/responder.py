@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import selectors
 import socket
 import threading
 import time
@@ -17,6 +15,7 @@ from collections import deque
 
 from agent.core.specs import PortEvent, PortSpec
 from agent.drivers.network import bpf, dhcp
+from agent.drivers.network.socket_thread import SocketThread
 
 log = logging.getLogger(__name__)
 
@@ -59,24 +58,16 @@ class Responder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._sockets: dict[str, socket.socket] = {}
         self._ports: dict[str, dict[str, _Port]] = {}  # by VPC, then by tap
         self._history: dict[str, deque[PortEvent]] = {}
-        self._thread: threading.Thread | None = None
-        self._closing = False
+        self._thread = SocketThread("dhcp", self._receive)
 
     def watch(self, vpc_id: str, sock: socket.socket) -> None:
         """Answer on this socket, see `open_socket`; it is the responder's from now on."""
         with self._lock:
             self._sockets[vpc_id] = sock
-            self._selector.register(sock, selectors.EVENT_READ, vpc_id)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="dhcp", daemon=True)
-                self._thread.start()
-        self._wake()
+            self._thread.add(vpc_id, sock)
 
     def watches(self, vpc_id: str) -> bool:
         with self._lock:
@@ -87,7 +78,7 @@ class Responder:
         with self._lock:
             sock = self._sockets.pop(vpc_id, None)
             if sock is not None:
-                self._selector.unregister(sock)
+                self._thread.remove(sock)
                 sock.close()
             for tap in self._ports.pop(vpc_id, {}):
                 self._history.pop(tap, None)
@@ -116,32 +107,11 @@ class Responder:
             return list(self._history.get(tap, ()))
 
     def close(self) -> None:
-        with self._lock:
-            self._closing = True
-        self._wake()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.close()
         for vpc_id in list(self._sockets):
             self.forget(vpc_id)
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     # --------------------------------------------------------------------------------- the thread
-
-    def _wake(self) -> None:
-        os.write(self._wake_write, b"\0")
-
-    def _serve(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    os.read(self._wake_read, 4096)
-                else:
-                    self._receive(key.data, key.fileobj)  # type: ignore[arg-type]
-            with self._lock:
-                if self._closing:
-                    return
 
     def _receive(self, vpc_id: str, sock: socket.socket) -> None:
         try:

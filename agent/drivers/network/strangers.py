@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import selectors
 import socket
 import struct
@@ -25,6 +24,7 @@ from agent.drivers.network import bpf
 from agent.drivers.network.netns import Namespace
 from agent.drivers.network.nfnl import attributes, number, split, string
 from agent.drivers.network.pace import Pace
+from agent.drivers.network.socket_thread import SocketThread
 
 log = logging.getLogger(__name__)
 
@@ -165,13 +165,9 @@ class Strangers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._watched: dict[str, _Watched] = {}  # by namespace
         self._resting: dict[str, float] = {}  # until when
-        self._thread: threading.Thread | None = None
-        self._closing = False
+        self._thread = SocketThread("nftables", self._serve, self._until_rested)
 
     def watch(self, namespace: Namespace, tables: Sequence[Tables], changed: Callable[[str], None]) -> None:
         """Call `changed`, on the thread of this, with what somebody did to one of `tables`, all we have there."""
@@ -179,51 +175,29 @@ class Strangers:
         monitor = namespace.run(lambda: Monitor([one.port for one in tables]))
         with self._lock:
             self._watched[name] = _Watched(tables, monitor, changed)
-            self._selector.register(monitor, selectors.EVENT_READ, name)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="nftables", daemon=True)
-                self._thread.start()
-        self._wake()
+            self._thread.add(name, monitor)
 
     def forget(self, namespace: str) -> None:
         with self._lock:
+            self._resting.pop(namespace, None)
             watched = self._watched.pop(namespace, None)
             if watched is not None:
-                if self._resting.pop(namespace, None) is None:
-                    self._selector.unregister(watched.monitor)
+                self._thread.remove(watched.monitor)
                 watched.monitor.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._closing = True
-        self._wake()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.close()
         for name in list(self._watched):
             self.forget(name)
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     # --------------------------------------------------------------------------------- the thread
 
-    def _wake(self) -> None:
-        os.write(self._wake_write, b"\0")
-
-    def _serve(self) -> None:
-        while True:
-            for key, _ in self._selector.select(self._until_rested()):
-                if key.data is None:
-                    os.read(self._wake_read, 4096)
-                else:
-                    try:
-                        self._look(key.data)
-                    except Exception:  # the thread serves all the others, too
-                        log.exception("cannot follow or undo what changed in %s", key.data)
-                        self._rest(key.data)
-            with self._lock:
-                if self._closing:
-                    return
+    def _serve(self, name: str, _: Monitor) -> None:
+        try:
+            self._look(name)
+        except Exception:
+            log.exception("cannot follow or undo what changed in %s", name)
+            self._rest(name)
 
     def _until_rested(self) -> float | None:
         """Seconds until one is to be watched again, None when there is none; those whose time has come are."""
@@ -231,7 +205,7 @@ class Strangers:
             now = time.monotonic()
             for name in [name for name, end in self._resting.items() if end <= now]:
                 del self._resting[name]
-                self._selector.register(self._watched[name].monitor, selectors.EVENT_READ, name)
+                self._thread.add(name, self._watched[name].monitor)
             return min(self._resting.values()) - now if self._resting else None
 
     def _look(self, name: str) -> None:
@@ -251,5 +225,5 @@ class Strangers:
         with self._lock:
             watched = self._watched.get(name)
             if watched is not None and (seconds := watched.pace.rest()):
-                self._selector.unregister(watched.monitor)
+                self._thread.remove(watched.monitor)
                 self._resting[name] = time.monotonic() + seconds
