@@ -67,6 +67,15 @@ class NfSet:
     data: tuple[str, ...] = ()
     known: bool = True  # False: the kernel has other elements than these
 
+    @property
+    def key_length(self) -> int:
+        return _concatenated(self.types)[1]
+
+    def bounds(self) -> set[bytes]:
+        """First and last key of each element, joined, of an interval set."""
+        length = self.key_length
+        return {one.data[12 : 12 + length] + one.data[-length:] for one in self.elements.values()}
+
     def same_kind(self, other: NfSet) -> bool:
         return (self.types, self.verdict_map, self.interval, self.data) == (
             other.types,
@@ -119,6 +128,7 @@ class Found:
     chains: dict[str, Hook | None]
     sets: dict[str, SetKind]
     plain: bool = True  # it is active, and has nothing but chains and sets
+    intact: frozenset[str] = frozenset()  # sets that have the very elements that they are to have
 
 
 def take_over(new: Table, found: Found) -> Iterator[Message] | None:
@@ -134,7 +144,7 @@ def take_over(new: Table, found: Found) -> Iterator[Message] | None:
     old = Table(
         new.family,
         new.name,
-        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in found.sets},
+        {name: dataclasses.replace(new.sets.get(name, blank), known=name in found.intact) for name in found.sets},
         {name: Chain((Rule("?", b""),), hook) for name, hook in found.chains.items()},
     )
     return change(old, new)

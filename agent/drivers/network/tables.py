@@ -80,7 +80,7 @@ class KernelTables:
             self._nf.commit([message for table in wanted for message in replace(table)])
 
     def _first(self, table: Table) -> list[Message]:
-        found = self._found(table.family, table.name)
+        found = self._found(table)
         messages = take_over(table, found) if found else None
         return list(replace(table) if messages is None else messages)
 
@@ -100,9 +100,9 @@ class KernelTables:
             self._applied = None
             self._wanted = tuple(table for table in self._wanted if (table.family, table.name) != (family, name))
 
-    def _found(self, family: int, name: str) -> Found | None:
+    def _found(self, table: Table) -> Found | None:
         def ask(kind: int) -> list[dict[int, bytes]]:
-            return self._nf.things(kind, family, name)
+            return self._nf.things(kind, table.family, table.name)
 
         tables = ask(nft.NFT_MSG_GETTABLE)
         if not tables:
@@ -112,6 +112,15 @@ class KernelTables:
             {string(one[_CHAIN_NAME]): _hook(one) for one in ask(nft.NFT_MSG_GETCHAIN)},
             {string(one[_SET_NAME]): _set_kind(one) for one in ask(nft.NFT_MSG_GETSET)},
             plain=not others and not any(tables[0].get(_TABLE_FLAGS, b"")),
+            intact=self._intact(table),
+        )
+
+    def _intact(self, table: Table) -> frozenset[str]:
+        """Interval sets are looked into: to fill one anew takes the kernel many times as long."""
+        return frozenset(
+            name
+            for name, value in table.sets.items()
+            if value.interval and self._nf.intervals(table.family, table.name, name, value.key_length) == value.bounds()
         )
 
 
