@@ -60,11 +60,14 @@ from agent.jobs.timetable import Timetable
 from agent.services import (
     account,
     auto_snapshot_policy,
+    classic,
     default_network,
     disk,
     metadata,
     names,
     policy,
+    port_forward,
+    public_address,
     quota,
     space,
     stores,
@@ -96,9 +99,12 @@ class Agent:
             directory.chmod(mode)
         quota.check_names(config)
         auto_snapshot_policy.check_time_zone(config)
+        classic.check_cidr(config)
         disk.check_limits(config)
         stores.check(config)
         regions.check(config)
+        public_address.check(config)
+        port_forward.check(config)
         mail.check(config)
         self.store = Store(config.database)
         self.sealer = Sealer(config.data_dir / "host.key")

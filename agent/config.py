@@ -31,6 +31,8 @@ class Config:
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
     uplink: str = "none"  # none | auto | an interface of the host
+    public_addresses: tuple[str, ...] = ()  # blocks and addresses of the host's LAN; empty: a private pool
+    port_forwards: str = "owner"  # who may have ports of the host: owner (the default account) | all
     http: str = "127.0.0.1:8800"  # empty: no plain http
     https: str = ""  # e.g. 0.0.0.0:8443; empty: off
     console_url: str = ""  # base URL of the pages for browsers; empty: as the caller reached the agent
@@ -44,6 +46,7 @@ class Config:
     disk_limits: dict[str, dict[str, int]] = field(default_factory=dict)  # core.disk_categories.SETTINGS, by category
     object_stores: dict[str, dict[str, object]] = field(default_factory=dict)  # services.stores, by a name
     detach_seconds: float = 60.0  # how long a running guest may take to let go of a disk
+    classic_cidr: str = "10.168.0.0/16"  # of the classic network (SPEC N4), when that is first made
     dns: tuple[str, ...] = ()  # asked for what guests ask; empty: the host's own. With uplink `none` nobody is
     domain: str = "ecs.internal"  # of guests' names
     regions: dict[str, dict[str, object]] = field(default_factory=dict)  # jobs.regions, by their names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ecsctl.client import ECS, VPC, Client, Json
+from ecsctl.client import ECS, OWN, VPC, Client, Json
 from ecsctl.errors import CliError, NotFound
 
 
@@ -94,6 +94,26 @@ VSWITCH = Kind(
     version=VPC,
     tag_type="vswitch",
 )
+EIP = Kind(
+    "EIP",
+    "eip-",
+    "DescribeEipAddresses",
+    "EipAddresses.EipAddress",
+    "AllocationId",
+    "Name",
+    filter_parameter="EipName",
+    version=VPC,
+    tag_type="eip",
+)
+PORT_FORWARD = Kind(
+    "port forward",
+    "fwd-",
+    "DescribePortForwards",
+    "PortForwards.PortForward",
+    "PortForwardId",
+    "PortForwardId",
+    version=OWN,
+)
 
 BY_NOUN = {
     "instance": INSTANCE,
@@ -105,6 +125,7 @@ BY_NOUN = {
     "key-pair": KEY_PAIR,
     "vpc": VPC_NETWORK,
     "vswitch": VSWITCH,
+    "eip": EIP,
 }
 
 

@@ -49,6 +49,19 @@ def describe_host(call: Call, p: Params) -> dict[str, Any]:
     return {"Host": service.describe(caller(call))}
 
 
+@action("CheckHost", version=HOST, params=Params, resource="host/*", access="read", ram="host:CheckHost")
+def check_host(call: Call, p: Params) -> dict[str, Any]:
+    """State is ok, problem or unknown."""
+    return {
+        "Checks": {
+            "Check": [
+                {"Subject": found.subject, "State": found.state, "What": found.what, "Advice": found.advice}
+                for found in service.check(caller(call))
+            ]
+        }
+    }
+
+
 @action("DescribeJobs", version=HOST, params=DescribeJobsParams, resource="job/{job_id}", access="read")
 def describe_jobs(call: Call, p: DescribeJobsParams) -> dict[str, Any]:
     page = paging.page(call.session, service.find_jobs(caller(call), p.job_id, p.resource_id, p.status), p)

@@ -14,9 +14,11 @@ from agent.api.edge.registry import ECS, HOST, action
 from agent.services import image_export as exporting
 from agent.services import image_import as importing
 
-_IGNORED = ("RoleName", "LicenseType", "ResourceGroupId", "StorageLocationArn", "Features", "DetectionStrategy")
+_IGNORED = ("RoleName", "LicenseType", "ResourceGroupId", "StorageLocationArn", "Features")
 
 OsType = Annotated[str, AfterValidator(str.lower), one_of("linux", "windows", ""), ErrorCode("InvalidOSType.Malformed")]
+
+Strategy = Annotated[str, one_of("Standard", ""), ErrorCode("InvalidDetectionStrategy.ValueNotSupported")]
 
 
 class ImportedDisk(Params):
@@ -41,6 +43,7 @@ class ImportParams(RegionParams):
     boot_mode: Annotated[Literal["BIOS", "UEFI", "UEFI-Preferred"], ErrorCode("InvalidBootMode.Malformed")] = "BIOS"
     virtio: bool | None = None
     setup: str | None = None
+    detection_strategy: Strategy = ""
     tag: list[Tag] = []
 
 
@@ -110,6 +113,7 @@ def _begin(call: Call, p: ImportParams, disks: list[importing.Wanted]) -> dict[s
         architecture=p.architecture,
         virtio=p.virtio,
         setup=p.setup,
+        check=bool(p.detection_strategy),
         tags=given_tags(p.tag),
     )
     image, job = importing.begin(caller(call), request)

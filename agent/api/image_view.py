@@ -13,7 +13,7 @@ from agent.api.edge.call import Call
 from agent.core.clock import iso_seconds
 from agent.jobs.journal import UNFINISHED
 from agent.services import image as service
-from agent.services import image_share, tag
+from agent.services import image_check, image_share, tag
 from agent.store.schema import Image, ImageDisk, Job
 
 
@@ -21,9 +21,36 @@ def listed(call: Call, images: Sequence[Image]) -> list[dict[str, Any]]:
     """The elements of DescribeImages."""
     ids = [image.id for image in images]
     tags = tag.tags_of(call.session, "image", ids)
+    checks = image_check.latest(caller(call), ids)
     used = set(call.session.scalars(service.used_images(caller(call))))
     shared = image_share.shared_ids(caller(call), ids)
-    return [_element(call, image, image.id in used, image.id in shared, tags[image.id]) for image in images]
+    return [
+        _element(call, image, image.id in used, image.id in shared, tags[image.id])
+        | {"DetectionOptions": _detection(checks.get(image.id))}
+        for image in images
+    ]
+
+
+_RISKS = {"failed": "High", "warning": "Medium", "unknown": "Low"}
+
+
+def _detection(check: Job | None) -> dict[str, Any]:
+    """What the newest check found (`ecsctl image check`), if there was one; RiskCode is the name of its rule."""
+    items = check.data.get("report", {}).get("items", []) if check else []
+    return {
+        "Status": "" if check is None else "Processing" if check.state in UNFINISHED else "Finished",
+        "Items": {
+            "Item": [
+                {
+                    "Name": item["title"],
+                    "Value": item["found"],
+                    "RiskLevel": _RISKS.get(item["level"], ""),
+                    "RiskCode": item["name"] if item["level"] in _RISKS else "",
+                }
+                for item in items
+            ]
+        },
+    }
 
 
 def _element(call: Call, image: Image, used: bool, shared: bool, tags: list[tuple[str, str]]) -> dict[str, Any]:

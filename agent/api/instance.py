@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.api import instance_view as view
 from agent.api.caller import caller
+from agent.api.common import effective_when_answered
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.registry import ECS, HOST, action
@@ -20,6 +21,7 @@ from agent.api.instance_params import (
     ResetPasswordsParams,
     RunParams,
     changes_of,
+    network_type,
     request_of,
 )
 from agent.api.instance_role import require_pass_role
@@ -80,8 +82,13 @@ def describe_instances(call: Call, p: DescribeParams) -> dict[str, Any]:
         zone_id=p.zone_id,
         vpc_id=p.vpc_id,
         vswitch_id=p.v_switch_id,
+        network_type=network_type(p.instance_network_type),
         security_group_id=p.security_group_id,
         private_ips=p.private_ip_addresses,
+        inner_ips=p.inner_ip_addresses,
+        public_ips=p.public_ip_addresses,
+        eips=p.eip_addresses,
+        internet_charge_type=p.internet_charge_type,
         tags=tuple((t.key, t.value) for t in p.tag),
     )
     page = paging.page(call.session, instance_query.find(caller(call), filters), p)
@@ -109,9 +116,14 @@ def describe_instance_attribute(call: Call, p: InstanceParams) -> dict[str, Any]
     return view.attribute(call, service.get(caller(call), p.instance_id))
 
 
-@action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource="instance/{instance_id}", access="write")
+def _changed(call: Call, p: ModifyParams) -> list[str]:
+    return [f"instance/{p.instance_id}", *(f"securitygroup/{group_id}" for group_id in p.security_group_ids)]
+
+
+@action("ModifyInstanceAttribute", version=ECS, params=ModifyParams, resource=_changed, access="write")
 def modify_instance_attribute(call: Call, p: ModifyParams) -> dict[str, Any]:
-    instance_change.modify(caller(call), p.instance_id, changes_of(p))
+    if job := instance_change.modify(caller(call), p.instance_id, changes_of(p)):
+        effective_when_answered(call, job)
     return {}
 
 

@@ -14,11 +14,12 @@ from agent.api.edge.paging import Paged
 from agent.api.edge.params import ErrorCode, JsonList, Params, RegionParams, Tag
 from agent.api.instance_metadata import HopLimit, check_hop_limit
 from agent.core.errors import InvalidParameter
-from agent.services import disk_plan
+from agent.services import classic, disk_plan, public_address
 from agent.services import instance as service
 from agent.services.disk_plan import Wanted
 from agent.services.instance_change import Changes
 from agent.services.instance_disks import SystemDisk
+from agent.services.internet import Internet
 from agent.services.metadata_options import Endpoint, Options, Tokens
 
 # Public parameters that have no meaning on a host of one's own: accepted, without effect.
@@ -73,6 +74,7 @@ class CreateParams(RegionParams):
     instance_type: str
     zone_id: str | None = None
     v_switch_id: str | None = None
+    instance_network_type: str = ""  # our own, here: `classic` where nothing else tells
     security_group_id: str | None = None
     private_ip_address: str | None = None
     instance_name: str = ""
@@ -89,9 +91,11 @@ class CreateParams(RegionParams):
     http_endpoint: Endpoint | None = None
     http_tokens: Tokens | None = None
     http_put_response_hop_limit: HopLimit | None = None
+    internet_charge_type: str = public_address.BY_TRAFFIC
+    internet_max_bandwidth_in: int | None = None
+    internet_max_bandwidth_out: int = 0
     # Parts of the public action that this agent cannot do yet: refused, never misread.
     instance_charge_type: str = "PostPaid"
-    internet_max_bandwidth_out: int = 0
 
 
 class RunParams(CreateParams):
@@ -119,6 +123,7 @@ def request_of(params: CreateParams) -> service.Request:
         instance_type=params.instance_type,
         zone_id=params.zone_id,
         vswitch_id=params.v_switch_id,
+        network_type=network_type(params.instance_network_type),
         security_group_ids=tuple(groups),
         private_ip=params.private_ip_address,
         name=params.instance_name,
@@ -134,14 +139,23 @@ def request_of(params: CreateParams) -> service.Request:
         tags=tuple((tag.key, tag.value or "") for tag in params.tag),
         ram_role_name=params.ram_role_name,
         metadata_options=Options(params.http_endpoint, params.http_tokens),
+        internet=Internet(
+            params.internet_max_bandwidth_in, params.internet_max_bandwidth_out, params.internet_charge_type
+        ),
         amount=run.amount if run else 1,
     )
+
+
+def network_type(value: str) -> str:
+    """`vpc`, `classic` or empty; raises InvalidParameter."""
+    if value.lower() not in ("", classic.VPC, classic.CLASSIC):
+        raise InvalidParameter("InstanceNetworkType", value, "it must be vpc or classic.")
+    return value.lower()
 
 
 def _refuse_unsupported(params: CreateParams) -> None:
     given = {
         "InstanceChargeType": params.instance_charge_type != "PostPaid" and params.instance_charge_type,
-        "InternetMaxBandwidthOut": params.internet_max_bandwidth_out,
         "AutoReleaseTime": getattr(params, "auto_release_time", ""),
         "LaunchTemplateId": getattr(params, "launch_template_id", ""),
     }
@@ -212,20 +226,16 @@ class ModifyParams(InstanceParams):
     password: str = ""
     host_name: str = ""
     user_data: str | None = None  # empty: no user data any more
-    # Later capabilities: refused, never misread.
     security_group_ids: list[str] = []
+    # A later capability: refused, never misread.
     remote_connection_options: RemoteConnectionParams = RemoteConnectionParams()
 
 
 def changes_of(params: ModifyParams) -> Changes:
     """The service's changes; raises UnsupportedParameter for what cannot be done here yet."""
     remote = params.remote_connection_options
-    for name, value in {
-        "SecurityGroupIds": params.security_group_ids,
-        "RemoteConnectionOptions": remote.password or remote.type,
-    }.items():
-        if value:
-            raise UnsupportedParameter(f"The parameter {name} is not supported by this version.")
+    if remote.password or remote.type:
+        raise UnsupportedParameter("The parameter RemoteConnectionOptions is not supported by this version.")
     return Changes(
         name=params.instance_name,
         description=params.description,
@@ -233,6 +243,7 @@ def changes_of(params: ModifyParams) -> Changes:
         password=params.password or None,
         user_data=None if params.user_data is None else _decoded(params.user_data),
         deletion_protection=params.deletion_protection,
+        security_group_ids=tuple(params.security_group_ids),
     )
 
 
@@ -247,8 +258,13 @@ class DescribeParams(RegionParams, Paged):
     zone_id: str = ""
     vpc_id: str = ""
     v_switch_id: str = ""
+    instance_network_type: str = ""
     security_group_id: str = ""
     private_ip_addresses: JsonList | None = None
+    inner_ip_addresses: JsonList | None = None
+    public_ip_addresses: JsonList | None = None
+    eip_addresses: JsonList | None = None
+    internet_charge_type: str = ""
     tag: list[Tag] = []
 
 

@@ -1,9 +1,10 @@
-"""Changing the type of an instance (SPEC I8)."""
+"""Changing the type of an instance, and its bandwidth along with it (SPEC I8)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from agent.api import instance_network
 from agent.api.caller import caller
 from agent.api.common import refuse
 from agent.api.edge.call import Call
@@ -11,6 +12,7 @@ from agent.api.edge.params import Params, RegionParams
 from agent.api.edge.registry import ECS, action
 from agent.core.errors import MissingParameter
 from agent.services import instance_change as service
+from agent.services.instance_network import Changes
 
 ONE = "instance/{instance_id}"
 _IGNORED = ("AllowMigrateAcrossZone", "Async", "AutoPay", "MigrateAcrossZone", "ModifyMode", "OperatorType")
@@ -38,8 +40,8 @@ class SpecParams(RegionParams):
 
 
 class ModifyInstanceSpecParams(SpecParams):
-    internet_max_bandwidth_in: str = ""
-    internet_max_bandwidth_out: str = ""
+    internet_max_bandwidth_in: int | None = None
+    internet_max_bandwidth_out: int | None = None
     temporary: TemporaryParams = TemporaryParams()
 
 
@@ -63,14 +65,16 @@ class ModifyPrepayInstanceSpecParams(SpecParams):
 def modify_instance_spec(call: Call, p: ModifyInstanceSpecParams) -> dict[str, Any]:
     refuse(
         call.action,
-        InternetMaxBandwidthIn=p.internet_max_bandwidth_in,
-        InternetMaxBandwidthOut=p.internet_max_bandwidth_out,
         Temporary=p.temporary.start_time or p.temporary.end_time or p.temporary.internet_max_bandwidth_out,
         **_of_disks(p),
     )
-    if not p.instance_type:
+    bandwidth = Changes(in_mbps=p.internet_max_bandwidth_in, out_mbps=p.internet_max_bandwidth_out)
+    if not p.instance_type and bandwidth == Changes():
         raise MissingParameter("InstanceType")
-    service.change_type(caller(call), p.instance_id, p.instance_type)
+    if p.instance_type:
+        service.change_type(caller(call), p.instance_id, p.instance_type)
+    if bandwidth != Changes():
+        instance_network.change(call, p.instance_id, bandwidth)
     return {}
 
 

@@ -9,9 +9,11 @@ from agent.api.caller import caller
 from agent.api.common import ecs_tags
 from agent.api.edge.call import Call
 from agent.core.clock import iso_minutes
-from agent.services import console, tag
+from agent.core.ids import CLASSIC_VPC
+from agent.services import classic, console, tag
 from agent.services.metadata_options import HOP_LIMIT
-from agent.store.schema import Instance
+from agent.services.public_address import EIP, PUBLIC
+from agent.store.schema import Instance, NetworkInterface
 
 FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay-as-you-go instances
 
@@ -19,6 +21,8 @@ FOREVER = "2099-12-31T15:59Z"  # what the public API shows as ExpiredTime of pay
 def common(call: Call, instance: Instance) -> dict[str, Any]:
     """What DescribeInstances and DescribeInstanceAttribute have in common."""
     interface = instance.interfaces[0] if instance.interfaces else None
+    in_classic = interface if interface and interface.vpc_id == CLASSIC_VPC else None
+    in_vpc = None if in_classic else interface
     groups = [m.group_id for m in interface.memberships] if interface else []
     return {
         "InstanceId": instance.id,
@@ -34,26 +38,42 @@ def common(call: Call, instance: Instance) -> dict[str, Any]:
         "Cpu": instance.vcpus,
         "Memory": instance.memory_mib,
         "SerialNumber": instance.uuid,
-        "InstanceNetworkType": "vpc",
+        "InstanceNetworkType": classic.CLASSIC if in_classic else classic.VPC,
         "InstanceChargeType": instance.charge_type,
-        "InternetChargeType": "PayByTraffic",
-        "InternetMaxBandwidthIn": 0,
-        "InternetMaxBandwidthOut": 0,
+        "InternetChargeType": instance.internet_charge_type,
+        "InternetMaxBandwidthIn": instance.internet_in_mbps,
+        "InternetMaxBandwidthOut": instance.internet_out_mbps,
         "CreationTime": iso_minutes(instance.created_at),
         "ExpiredTime": FOREVER,
         "StoppedMode": "KeepCharging" if instance.status == "Stopped" else "Not-applicable",
         "CreditSpecification": "",
         "VlanId": "",
         "SecurityGroupIds": {"SecurityGroupId": groups},
-        "PublicIpAddress": {"IpAddress": []},
-        "InnerIpAddress": {"IpAddress": []},
-        "EipAddress": {"AllocationId": "", "IpAddress": "", "InternetChargeType": "", "Bandwidth": 0},
+        **_public(instance),
+        "InnerIpAddress": {"IpAddress": [in_classic.ip] if in_classic else []},
         "OperationLocks": {"LockReason": []},
         "VpcAttributes": {
-            "VpcId": interface.vpc_id if interface else "",
-            "VSwitchId": interface.vswitch_id if interface else "",
+            "VpcId": in_vpc.vpc_id if in_vpc else "",
+            "VSwitchId": in_vpc.vswitch_id if in_vpc else "",
             "NatIpAddress": "",
-            "PrivateIpAddress": {"IpAddress": [interface.ip] if interface else []},
+            "PrivateIpAddress": {"IpAddress": [in_vpc.ip] if in_vpc else []},
+        },
+    }
+
+
+def _public(instance: Instance) -> dict[str, Any]:
+    """Its own public address, and the EIP that stands for its first private one."""
+    own = [one.ip for port in instance.interfaces for one in port.public if one.kind == PUBLIC]
+    bound = [one for port in instance.interfaces for one in port.public if one.kind == EIP]
+    eip = min(bound, key=lambda one: one.private_ip is not None, default=None)
+    return {
+        "PublicIpAddress": {"IpAddress": own},
+        "EipAddress": {
+            "AllocationId": eip.id if eip else "",
+            "IpAddress": eip.ip if eip else "",
+            "InternetChargeType": eip.charge_type if eip else "",
+            "Bandwidth": eip.bandwidth_mbps if eip else 0,
+            "IsSupportUnassociate": eip is not None,
         },
     }
 
@@ -93,7 +113,7 @@ def _element(call: Call, instance: Instance, tags: list[tuple[str, str]]) -> dic
         "MetadataOptions": _metadata_options(instance),
         "DedicatedHostAttribute": {"DedicatedHostId": "", "DedicatedHostName": "", "DedicatedHostClusterId": ""},
         "DedicatedInstanceAttribute": {"Affinity": "", "Tenancy": ""},
-        "NetworkInterfaces": {"NetworkInterface": [_interface(i) for i in instance.interfaces]},
+        "NetworkInterfaces": {"NetworkInterface": _interfaces(instance)},
         "Tags": ecs_tags(tags),
     }
 
@@ -114,12 +134,18 @@ def _metadata_options(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _interface(interface: Any) -> dict[str, Any]:
+def _interfaces(instance: Instance) -> list[dict[str, Any]]:
+    """In the classic network there are none that could be named."""
+    return [_interface(one) for one in instance.interfaces if one.vpc_id != CLASSIC_VPC]
+
+
+def _interface(interface: NetworkInterface) -> dict[str, Any]:
+    further = [{"PrivateIpAddress": address.ip, "Primary": False} for address in interface.secondary]
     return {
         "NetworkInterfaceId": interface.id,
         "MacAddress": interface.mac,
         "PrimaryIpAddress": interface.ip,
         "Type": "Primary",
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}]},
+        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}, *further]},
         "Ipv6Sets": {"Ipv6Set": []},
     }

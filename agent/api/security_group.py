@@ -14,16 +14,19 @@ from agent.api.edge.paging import Paged
 from agent.api.edge.params import JsonList, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_seconds
-from agent.core.errors import MissingParameter
-from agent.services import quota, tag, vpc
+from agent.core.errors import InvalidParameter, MissingParameter
+from agent.core.ids import CLASSIC_VPC
+from agent.services import classic, quota, tag, vpc
 from agent.services import security_group as service
-from agent.store.schema import SecurityGroup
+from agent.services.context import Caller
+from agent.store.schema import SecurityGroup, Vpc
 
 _IGNORED = ("ResourceGroupId", "IsQueryEcsCount")
 
 
 class CreateSecurityGroupParams(RegionParams):
     vpc_id: str = ""
+    network_type: str = ""
     security_group_name: str = ""
     description: str = ""
     security_group_type: str = "normal"
@@ -71,17 +74,37 @@ class ReferencesParams(RegionParams):
     ignored=_IGNORED,
 )
 def create_security_group(call: Call, p: CreateSecurityGroupParams) -> dict[str, Any]:
-    """Without VpcId the group is made in the account's default VPC."""
+    """Without VpcId the group is made in the account's default VPC, with our own NetworkType=classic in the classic
+    network."""
     other_type = "" if p.security_group_type.lower() == "normal" else p.security_group_type
     refuse("CreateSecurityGroup", SecurityGroupType=other_type, ServiceManaged=p.service_managed)
     who = caller(call)
-    network = vpc.get_vpc(who, p.vpc_id, code="InvalidVpcId.NotFound") if p.vpc_id else vpc.default_vpc(who)
-    if network is None:
-        raise MissingParameter("VpcId")
+    network = network_of(who, p.vpc_id, is_classic(p.network_type))
     group = service.create_security_group(
         who, network, name=p.security_group_name, description=p.description, tags=given_tags(p.tag)
     )
+    call.after_commit(call.services.runner.wake)  # the classic network may have been made for it
     return {"SecurityGroupId": group.id}
+
+
+def is_classic(network_type: str) -> bool | None:
+    """Whether NetworkType means the classic network; None: it says nothing."""
+    if network_type.lower() not in ("", "vpc", classic.CLASSIC):
+        raise InvalidParameter("NetworkType", network_type, "it must be vpc or classic.")
+    return network_type.lower() == classic.CLASSIC if network_type else None
+
+
+def network_of(who: Caller, vpc_id: str, in_classic: bool | None) -> Vpc:
+    """Where a new group shall be; raises MissingParameter when nothing tells."""
+    if not in_classic:
+        network = vpc.get_vpc(who, vpc_id, code="InvalidVpcId.NotFound") if vpc_id else vpc.default_vpc(who)
+        if network is None:
+            raise MissingParameter("VpcId")
+        return network
+    if vpc_id:
+        why = "the classic network has no VPC."
+        raise InvalidParameter("VpcId", vpc_id, why, code="InvalidParameter.Conflict")
+    return classic.network(who).vpc
 
 
 def _named(call: Call, p: DescribeSecurityGroupsParams) -> list[str]:
@@ -98,6 +121,7 @@ def _ids(p: DescribeSecurityGroupsParams) -> list[str]:
     params=DescribeSecurityGroupsParams,
     resource=_named,
     access="read",
+    dry_run=True,
     ignored=_IGNORED,
 )
 def describe_security_groups(call: Call, p: DescribeSecurityGroupsParams) -> dict[str, Any]:
@@ -106,11 +130,12 @@ def describe_security_groups(call: Call, p: DescribeSecurityGroupsParams) -> dic
         who,
         ids=_ids(p),
         vpc_id=p.vpc_id,
+        classic=is_classic(p.network_type),
         name=p.security_group_name,
         fuzzy=p.fuzzy_query,
         tags=tag_filters(p.tag),
     )
-    if p.network_type.lower() == "classic" or p.security_group_type.lower() == "enterprise" or p.service_managed:
+    if p.security_group_type.lower() == "enterprise" or p.service_managed:
         found = found.where(SecurityGroup.id.is_(None))  # there are none of these
     page = paging.page(call.session, found, p)
     ids = [group.id for group in page.items]
@@ -125,7 +150,7 @@ def describe_security_groups(call: Call, p: DescribeSecurityGroupsParams) -> dic
             "SecurityGroupName": group.name,
             "Description": group.description,
             "SecurityGroupType": "normal",
-            "VpcId": group.vpc_id,
+            "VpcId": shown_vpc(group),
             "EcsCount": members.get(group.id, 0),
             "AvailableInstanceAmount": max(0, room - members.get(group.id, 0)),
             "RuleCount": total,
@@ -205,3 +230,8 @@ def describe_security_group_references(call: Call, p: ReferencesParams) -> dict[
         if found[group_id]
     ]
     return {"SecurityGroupReferences": {"SecurityGroupReference": answer}}
+
+
+def shown_vpc(group: SecurityGroup) -> str:
+    """The classic network is shown to nobody as a VPC."""
+    return "" if group.vpc_id == CLASSIC_VPC else group.vpc_id

@@ -14,12 +14,13 @@ from agent.api.edge.call import Call
 from agent.api.edge.paging import Paged
 from agent.api.edge.params import Params, RegionParams
 from agent.api.edge.registry import ECS, action
-from agent.core.clock import iso_seconds
+from agent.api.security_group import shown_vpc
+from agent.api.security_group_view import shown
 from agent.core.errors import InvalidParameter
+from agent.services import security_group_check as check
 from agent.services import security_group_rule as service
 from agent.services.security_group import get_security_group
-from agent.services.security_group_rule import EGRESS, INGRESS, RuleInput
-from agent.store.schema import SecurityGroup, SecurityGroupRule
+from agent.services.security_group_check import EGRESS, INGRESS, RuleInput
 
 
 class Permission(Params):
@@ -68,12 +69,12 @@ class DescribeAttributeParams(RegionParams, Paged):
     nic_type: Literal["", "intranet", "internet"] = ""
 
 
-def _rule(call: Call, given: Permission, direction: str, prefix: str = "") -> RuleInput:
+def rule_of(call: Call, given: Permission, direction: str, prefix: str = "") -> RuleInput:
     inwards = direction == INGRESS
     refuse(
         call.action,
         **{
-            f"{prefix}SourcePortRange": given.source_port_range.replace(service.ALL_PORTS, ""),
+            f"{prefix}SourcePortRange": given.source_port_range.replace(check.ALL_PORTS, ""),
             f"{prefix}SourcePrefixListId": given.source_prefix_list_id,
             f"{prefix}DestPrefixListId": given.dest_prefix_list_id,
             f"{prefix}PortRangeListId": given.port_range_list_id,
@@ -103,10 +104,10 @@ def _rule(call: Call, given: Permission, direction: str, prefix: str = "") -> Ru
 def _rules(call: Call, p: RulesParams, direction: str) -> list[RuleInput]:
     flat = p.ip_protocol or p.port_range or p.source_cidr_ip or p.source_group_id or p.dest_cidr_ip or p.dest_group_id
     if not p.permissions:
-        return [_rule(call, p, direction)]
+        return [rule_of(call, p, direction)]
     if flat:
         raise InvalidParameter("Permissions", "...", "give either Permissions.N or one rule without it, not both.")
-    return [_rule(call, one, direction, f"Permissions.{n}.") for n, one in enumerate(p.permissions, 1)]
+    return [rule_of(call, one, direction, f"Permissions.{n}.") for n, one in enumerate(p.permissions, 1)]
 
 
 def _authorize(call: Call, p: RulesParams, direction: str) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _modify(call: Call, p: ModifyRuleParams, direction: str) -> dict[str, Any]:
         p.security_group_id,
         direction,
         rule_id=p.security_group_rule_id,
-        given=_rule(call, p, direction),
+        given=rule_of(call, p, direction),
     )
     effective_when_answered(call, job)
     return {}
@@ -178,7 +179,14 @@ def modify_security_group_egress_rule(call: Call, p: ModifyRuleParams) -> dict[s
     return _modify(call, p, EGRESS)
 
 
-@action("DescribeSecurityGroupAttribute", version=ECS, params=DescribeAttributeParams, resource=_GROUP, access="read")
+@action(
+    "DescribeSecurityGroupAttribute",
+    version=ECS,
+    params=DescribeAttributeParams,
+    resource=_GROUP,
+    access="read",
+    ignored=("Attribute",),
+)
 def describe_security_group_attribute(call: Call, p: DescribeAttributeParams) -> dict[str, Any]:
     """All rules at once unless NextToken or MaxResults asks for pages."""
     group = get_security_group(caller(call), p.security_group_id)
@@ -196,40 +204,9 @@ def describe_security_group_attribute(call: Call, p: DescribeAttributeParams) ->
         "SecurityGroupId": group.id,
         "SecurityGroupName": group.name,
         "Description": group.description,
-        "VpcId": group.vpc_id,
+        "VpcId": shown_vpc(group),
         "InnerAccessPolicy": "Accept" if group.inner_access else "Drop",
-        "Permissions": {"Permission": [_shown(call, rule) for rule in rules]},
+        "Permissions": {"Permission": [shown(call, rule) for rule in rules]},
         "SnapshotPolicyIds": {"SnapshotPolicyId": []},
         "NextToken": token,
-    }
-
-
-def _shown(call: Call, rule: SecurityGroupRule) -> dict[str, Any]:
-    peer = call.session.get(SecurityGroup, rule.peer_group_id) if rule.peer_group_id else None
-    named = {
-        "CidrIp": rule.peer_cidr or "",
-        "GroupId": peer.id if peer else "",
-        "GroupName": peer.name if peer else "",
-        "GroupOwnerAccount": peer.account_id if peer else "",
-        "PrefixListId": "",
-        "PrefixListName": "",
-    }
-    source, dest = (named, dict.fromkeys(named, "")) if rule.direction == INGRESS else (dict.fromkeys(named, ""), named)
-    return {
-        "SecurityGroupRuleId": rule.id,
-        "Direction": rule.direction,
-        "Policy": rule.policy,
-        "IpProtocol": rule.protocol,
-        "PortRange": rule.port_range,
-        "SourcePortRange": "",
-        "PortRangeListId": "",
-        "PortRangeListName": "",
-        "NicType": rule.nic_type,
-        "Priority": str(rule.priority),
-        **{f"Source{name}": value for name, value in source.items()},
-        **{f"Dest{name}": value for name, value in dest.items()},
-        "Ipv6SourceCidrIp": "",
-        "Ipv6DestCidrIp": "",
-        "Description": rule.description,
-        "CreateTime": iso_seconds(rule.created_at),
     }

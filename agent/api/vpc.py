@@ -12,7 +12,6 @@ from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPagesOf50
 from agent.api.edge.params import CommaList, RegionParams, Tag
-from agent.api.edge.registry import VPC, action
 from agent.core.clock import iso_seconds
 from agent.services import tag
 from agent.services import vpc as service
@@ -130,123 +129,6 @@ def delete_vpc(call: Call, p: DeleteVpcParams) -> dict[str, Any]:
     service.delete_vpc(caller(call), p.vpc_id)
     call.after_commit(call.services.runner.wake)
     return {}
-
-
-# ------------------------------------------------------------------------------ routers and route tables
-
-
-class DescribeVRoutersParams(RegionParams, NumberedPagesOf50):
-    v_router_id: str = ""
-
-
-class DescribeRouteTablesParams(RegionParams, NumberedPagesOf50):
-    route_table_id: str = ""
-    router_id: str = ""
-    v_router_id: str = ""
-    vpc_id: str = ""
-
-
-@in_both_versions("DescribeVRouters", params=DescribeVRoutersParams, resource="vrouter/{v_router_id}", access="read")
-def describe_v_routers(call: Call, p: DescribeVRoutersParams) -> dict[str, Any]:
-    page = paging.page(call.session, service.find_vpcs(caller(call), router_id=p.v_router_id), p)
-    routers = [
-        {
-            "VRouterId": vpc.router_id,
-            "VRouterName": "",
-            "Description": "",
-            "VpcId": vpc.id,
-            "RegionId": call.region_id,
-            "CreationTime": iso_seconds(vpc.created_at),
-            "RouteTableIds": {"RouteTableId": [vpc.route_table_id]},
-        }
-        for vpc in page.items
-    ]
-    return {"VRouters": {"VRouter": routers}, **page.fields()}
-
-
-@in_both_versions(
-    "DescribeRouteTables",
-    params=DescribeRouteTablesParams,
-    resource="routetable/{route_table_id}",
-    access="read",
-    ignored=("RouterType", "RouteTableName", "ResourceGroupId", "Type"),
-)
-def describe_route_tables(call: Call, p: DescribeRouteTablesParams) -> dict[str, Any]:
-    page = paging.page(call.session, _with_table(call, p), p)
-    tables = [
-        {
-            "RouteTableId": vpc.route_table_id,
-            "RouteTableType": "System",
-            "VRouterId": vpc.router_id,
-            "Status": "Available",
-            "CreationTime": iso_seconds(vpc.created_at),
-            "ResourceGroupId": "",
-            "VSwitchIds": {"VSwitchId": [vswitch.id for vswitch in vpc.vswitches]},
-            "RouteEntrys": {"RouteEntry": _routes(vpc)},
-        }
-        for vpc in page.items
-    ]
-    return {"RouteTables": {"RouteTable": tables}, **page.fields()}
-
-
-@action(
-    "DescribeRouteTableList",
-    version=VPC,
-    params=DescribeRouteTablesParams,
-    resource="routetable/{route_table_id}",
-    access="read",
-    ignored=("RouterType", "RouteTableName", "RouteTableType", "ResourceGroupId"),
-)
-def describe_route_table_list(call: Call, p: DescribeRouteTablesParams) -> dict[str, Any]:
-    page = paging.page(call.session, _with_table(call, p), p)
-    tables = [
-        {
-            "RouteTableId": vpc.route_table_id,
-            "RouteTableName": "",
-            "RouteTableType": "System",
-            "RouterId": vpc.router_id,
-            "RouterType": "VRouter",
-            "VpcId": vpc.id,
-            "VSwitchIds": {"VSwitchId": [vswitch.id for vswitch in vpc.vswitches]},
-            "AssociateType": "VSwitch",
-            "Status": "Available",
-            "Description": "",
-            "OwnerId": int(vpc.account_id),
-            "ResourceGroupId": "",
-            "CreationTime": iso_seconds(vpc.created_at),
-            "Tags": vpc_tags([]),
-        }
-        for vpc in page.items
-    ]
-    return {"RouterTableList": {"RouterTableListType": tables}, **page.fields()}
-
-
-def _with_table(call: Call, p: DescribeRouteTablesParams) -> Any:
-    return service.find_vpcs(
-        caller(call),
-        ids=[p.vpc_id] if p.vpc_id else [],
-        route_table_id=p.route_table_id,
-        router_id=p.router_id or p.v_router_id,
-    )
-
-
-def _routes(vpc: Vpc) -> list[dict[str, Any]]:
-    """The system's own entries: each VSwitch is reached directly."""
-    return [
-        {
-            "RouteTableId": vpc.route_table_id,
-            "RouteEntryId": "",
-            "RouteEntryName": "",
-            "Description": "",
-            "DestinationCidrBlock": vswitch.cidr,
-            "Type": "System",
-            "Status": "Available",
-            "NextHopType": "local",
-            "InstanceId": "",
-            "NextHops": {"NextHop": []},
-        }
-        for vswitch in vpc.vswitches
-    ]
 
 
 # ------------------------------------------------------------------------------ how a VPC is shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.api.caller import caller
-from agent.api.common import given_tags, in_both_versions, refuse, tag_filters, vpc_tags
+from agent.api.common import effective_when_answered, given_tags, in_both_versions, refuse, tag_filters, vpc_tags
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import NumberedPagesOf50
@@ -25,6 +25,7 @@ class CreateVSwitchParams(RegionParams):
     v_switch_name: str = ""
     description: str = ""
     ipv6_cidr_block: str = ""
+    nat: bool = True  # ours
     tag: list[Tag] = []
 
 
@@ -45,6 +46,7 @@ class VSwitchParams(RegionParams):
 class ModifyVSwitchParams(VSwitchParams):
     v_switch_name: str | None = None
     description: str | None = None
+    nat: bool | None = None  # ours
     ipv6_cidr_block: str = ""
 
 
@@ -66,6 +68,7 @@ def create_v_switch(call: Call, p: CreateVSwitchParams) -> dict[str, Any]:
         cidr=p.cidr_block,
         name=p.v_switch_name,
         description=p.description,
+        nat=p.nat,
         tags=given_tags(p.tag),
     )
     call.after_commit(call.services.runner.wake)
@@ -109,7 +112,11 @@ def describe_v_switch_attributes(call: Call, p: VSwitchParams) -> dict[str, Any]
 )
 def modify_v_switch_attribute(call: Call, p: ModifyVSwitchParams) -> dict[str, Any]:
     refuse("ModifyVSwitchAttribute", Ipv6CidrBlock=p.ipv6_cidr_block)
-    service.modify_vswitch(caller(call), p.v_switch_id, name=p.v_switch_name, description=p.description)
+    job = service.modify_vswitch(
+        caller(call), p.v_switch_id, name=p.v_switch_name, description=p.description, nat=p.nat
+    )
+    if job:
+        effective_when_answered(call, job)
     return {}
 
 
@@ -135,6 +142,7 @@ def _shown(call: Call, vswitches: Any) -> list[dict[str, Any]]:
             "Status": "Available",
             "AvailableIpAddressCount": free[vswitch.id],
             "IsDefault": vswitch.is_default,
+            "Nat": vswitch.nat,
             "RouteTable": {"RouteTableId": vswitch.vpc.route_table_id, "RouteTableType": "System"},
             "EnabledIpv6": False,
             "Ipv6CidrBlock": "",

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 NAME_SERVER = "100.100.2.136"  # of guests, at every VPC's router, as the provider has it
 METADATA_ADDRESS = "100.100.100.200"  # of every VPC's router, as the provider has it (SPEC I11)
+# Of the cards by which instances of the classic network reach the outside (SPEC N4): their public addresses need not
+# be of one network, so it is in none of them.
+INTERNET_GATEWAY = "100.100.100.253"
 # Public addresses where none of the host's networks are configured: only the host and its guests reach them.
 PRIVATE_POOL = ipaddress.IPv4Network("100.125.0.0/24")
 

@@ -26,6 +26,9 @@ PREFIXES = {
     "keypair": "ssh-",
 }
 
+# The classic network (SPEC N4) is a VPC and a VSwitch that no caller sees.
+CLASSIC_VPC, CLASSIC_VSWITCH = "vpc-classic", "vsw-classic"
+
 _ALPHABET = string.ascii_lowercase + string.digits
 _BODY = re.compile(r"[a-z0-9]{20}\Z")
 
@@ -49,6 +52,12 @@ def is_id(kind: str, text: str) -> bool:
 def body(resource_id: str) -> str:
     """The 20 characters behind the prefix: a disk's serial in the guest (virtio-blk holds 20 bytes)."""
     return resource_id.rsplit("-", 1)[1]
+
+
+def internet_mac(mac: str) -> str:
+    """Of the internet's card of an instance in the classic network whose other one has `mac`: known before it is
+    there, so that the guest can be told of it at its first boot."""
+    return "02" + mac[2:]  # locally administered: nobody else's
 
 
 def new_mac() -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import builtins
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from agent.core.specs import (
     Acceleration,
@@ -19,13 +19,15 @@ from agent.core.specs import (
     DomainInfo,
     DomainSpec,
     FilterSpec,
+    FlowDecision,
+    FlowSpec,
     GuestCounters,
     HostCapacity,
-    ImageInfo,
+    HostCheck,
+    NicSpec,
     ObjectInfo,
     PortEvent,
     PortSpec,
-    Recipe,
     SeedSpec,
     VpcSpec,
 )
@@ -106,6 +108,17 @@ class Hypervisor(Protocol):
 
     def limit_disk(self, name: str, disk: DiskSpec) -> None:
         """Let the I/O limits of `disk` hold from now on in an active domain."""
+
+    # -- network cards of a running guest, named by their MAC address
+
+    def attached_nics(self, name: str) -> builtins.set[str] | None:
+        """Those that an active domain has; None when it is off."""
+
+    def attach_nic(self, name: str, nic: NicSpec) -> None:
+        """Plug a card into an active domain; no-op when it is there."""
+
+    def request_detach_nic(self, name: str, mac: str) -> None:
+        """Ask the guest to let go of a card; whether it did, `attached_nics` tells. No-op when it is not there."""
 
     # --
 
@@ -236,6 +249,10 @@ class Network(Protocol):
     def apply_filter(self, spec: FilterSpec) -> None:
         """Make the namespace filter exactly as wanted, in one atomic commit."""
 
+    def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter that the namespace has says of a flow: one answer, or for a source of None one for each set
+        of addresses that are treated alike. Raises DriverError while nothing was applied yet."""
+
     def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
         """Call back (from another thread) with a VPC's id and what somebody else did to its nftables tables, whenever
         somebody did; and whether it has been undone, else the text says why not. An empty id stands for our table of
@@ -263,6 +280,12 @@ class Network(Protocol):
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
         """A connected blocking TCP socket from the VPC's router to a guest; OSError as usual."""
 
+    def host_addresses(self) -> list[str]:
+        """All IPv4 addresses of the host with the length of their networks: `192.168.1.4/24`."""
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        """Whether something on the host uses a port (`protocol`: tcp | udp) of one of its addresses; empty: of any."""
+
     def on_router(self, callback: Callable[[str, bool], None]) -> None:
         """Call back (from another thread) with a VPC's id and True whenever its router is ready, which may be
         again and again, and with False before it is removed. There is one callback."""
@@ -279,56 +302,15 @@ class Network(Protocol):
 
     def port_history(self, tap: str) -> list[PortEvent]: ...
 
+    def check_host(self, vpcs: Mapping[str, str]) -> builtins.list[HostCheck]:
+        """What stands between guests and the world here. `vpcs`: address blocks by what people call them. Packets
+        are sent that end before they leave the host; takes seconds."""
+
     def remove_all(self) -> None:
         """Every namespace, tap and table of our prefix: the product leaves the host."""
 
     def close(self) -> None:
         """End threads and sockets; what they made stays as it is."""
-
-
-class Converter(Protocol):
-    """Disk images in foreign formats, handled by qemu-img where it can harm nothing (DESIGN section 4).
-
-    Sources are open descriptors, read from their beginning; nothing is opened by a name that a caller gave. BadImage is
-    raised for what is wrong with the content, DriverError for what is wrong here.
-    """
-
-    def probe(self, source: int, declared: str = "") -> ImageInfo:
-        """What the file is. `declared`: the format somebody says it has, one of IMAGE_FORMATS; a file without any
-        header is raw. Raises BadImage when it is another one, refers to other files, is damaged, or absurdly large."""
-
-    def convert(
-        self,
-        source: int,
-        info: ImageInfo,
-        target: Path,
-        target_format: str,
-        *,
-        size_bytes: int | None = None,
-        report: Callable[[int], None] = lambda percent: None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Write the disk in `source` to `target` in another of IMAGE_FORMATS (vmdk: stream-optimised). It is whole,
-        durable and 0600 root's when this returns, or not there at all, and refers to no other file.
-        `size_bytes`: the disk's size in the target, if it is to be larger. `report` gets percent. Once `cancelled`
-        (asked now and then) is true it ends with InterruptedError."""
-
-    def export(
-        self,
-        chain: Sequence[Path],
-        target: Path,
-        target_format: str,
-        *,
-        base_format: str = "qcow2",
-        report: Callable[[int], None] = lambda percent: None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """The same from our own files: a layer and all that it is an overlay on, the uppermost first. The lowest of
-        several may be raw (`base_format`); all others are qcow2."""
-
-    def sweep(self, *, unfinished: bool) -> list[str]:
-        """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of
-        interrupted calls, which only at start is safe; the names."""
 
 
 class Objects(Protocol):
@@ -403,56 +385,3 @@ class PartialFiles(Protocol):
 
     def list(self) -> set[str]:
         """Ids of all uploads that have a file."""
-
-
-class Inspector(Protocol):
-    """Looks into disks, and edits files in them, where what they hold can do no harm."""
-
-    def inspect(
-        self,
-        chain: Sequence[Path],
-        report: Callable[[int, str], None] = lambda percent, text: None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> dict[str, Any]:
-        """Facts about a disk: a layer and all that it is an overlay on, the uppermost first. They are judged by
-        core.image_check. Raises BadImage; InterruptedError once `cancelled` is true."""
-
-    def edit(self, chain: Sequence[Path], seed: SeedSpec, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Give the Linux system on a disk that nothing has open the host name, logins, network and identity of `seed`;
-        durable. Raises BadImage when it is no system that this can be done with."""
-
-
-class Builder(Protocol):
-    """Public images from the recipes of the catalogue (SPEC M1): built here, or downloaded from a distribution.
-
-    What takes long asks `cancelled` now and then and ends with InterruptedError once it is true.
-    """
-
-    def recipes(self) -> dict[str, Recipe]:
-        """All recipes of the catalogue, by image id."""
-
-    def newest(self, image_id: str, cancelled: Callable[[], bool] = lambda: False) -> str:
-        """What an image made of the recipe now would be made of: of a download the verified checksum, `sha256:…`; of
-        a build `build:…`, which changes with the recipe and with each package. Needs the network."""
-
-    def build(
-        self,
-        image_id: str,
-        output: Path,
-        report: Callable[[int, str], None],
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Build the recipe's qcow2 at `output` (replaced atomically). Interruptible, repeatable."""
-
-    def download(
-        self,
-        image_id: str,
-        checksum: str,
-        report: Callable[[int, str], None],
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Path:
-        """The distribution's file, verified to be the one with this checksum of `newest`; still in its own format.
-        What an earlier call that broke off has fetched is not fetched again."""
-
-    def discard_download(self, image_id: str) -> None:
-        """Remove what `download` has fetched, whole or in part."""

@@ -129,7 +129,10 @@ class WindowsSeed:
 
 @dataclass(frozen=True)
 class SeedSpec:
-    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows."""
+    """The NoCloud seed of one instance (SPEC I11). Secrets only as a SHA-512 crypt hash, but for Windows.
+
+    `internet_mac`: of the card that an instance of the classic network has, or may get while it runs (SPEC N4).
+    """
 
     instance_id: str
     host_name: str
@@ -140,6 +143,7 @@ class SeedSpec:
     region_id: str = ""
     zone_id: str = ""
     windows: WindowsSeed | None = None
+    internet_mac: str = ""
 
 
 # ---------------------------------------------------------------------------------- network
@@ -188,9 +192,13 @@ class VpcSpec:
     forwards: tuple[ForwardSpec, ...] = ()
 
 
+INTRANET, INTERNET = "intranet", "internet"  # NIC types
+
+
 @dataclass(frozen=True)
 class PortSpec:
-    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer.
+    """One guest link: a tap routed as a /32 into the VPC's namespace, and its DHCP answer. By an `internet` link goes
+    the guest's default route and nothing else.
 
     The limits are in kbit/s of 1,000 bit, 0 for none, and concern only what comes from and goes to the outside of the
     VPC (SPEC N6).
@@ -208,7 +216,8 @@ class PortSpec:
     dns: tuple[str, ...] = ()
     domain: str = ""
     secondary_ips: tuple[str, ...] = ()
-    nic_type: str = "intranet"  # | internet: the second one of an instance in the classic network
+    nic_type: str = INTRANET  # | INTERNET: the second one of an instance in the classic network
+    default_route: bool = True  # is told to the guest
     inbound_kbit: int = 0
     outbound_kbit: int = 0
 
@@ -261,11 +270,72 @@ class FilterSpec:
 
 
 @dataclass(frozen=True)
+class FlowSpec:
+    """What opens a flow through a VPC's router, for the question what its filter says of it.
+
+    A tap is empty on the side that is outside of the VPC. `source` None: from outside, every address there is but
+    those of `inside`. Ports are those of the receiver, 0 where the protocol has none.
+    """
+
+    protocol: str  # tcp | udp | icmp | gre
+    source: str | None
+    destination: str  # as the sender has it
+    source_tap: str = ""
+    source_mac: str = ""
+    destination_tap: str = ""
+    port: int = 0  # as the sender has it
+    reached_port: int = 0  # as the receiver has it: a port forward makes another one of it
+    inside: str = "0.0.0.0/32"  # the VPC's block
+
+
+class Why(enum.Enum):
+    """What decided about one side of a flow."""
+
+    RULE = "rule"
+    MEMBERS = "members"  # of one group reach each other (SPEC F4)
+    DEFAULT = "default"  # no rule says anything: out yes, in no (SPEC F4)
+    MAIL = "mail"  # tcp 25 to the outside is off (SPEC F5)
+    FORGED = "forged"  # the sender's address is not one of its own (SPEC F7)
+    UNKNOWN = "unknown"  # the filter does not know the port
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the filter says of a flow on one side. `rule` is one of `group`'s, rebuilt from what the filter consists
+    of; `trail`: the tables, chains and rules that led there."""
+
+    verdict: Verdict
+    why: Why
+    group: str = ""
+    rule: RuleSpec | None = None
+    trail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FlowDecision:
+    """Both sides; None for the one outside. `sources`: the networks of which this is true."""
+
+    sources: tuple[str, ...]
+    sender: Decision | None
+    receiver: Decision | None
+
+
+@dataclass(frozen=True)
 class PortEvent:
     """One thing that happened on a port, for the diagnosis of an instance that does not come up."""
 
     at: float  # seconds since the epoch
     what: str  # e.g. `DHCPDISCOVER`, `DHCPACK 192.168.0.5`, `GET /latest/meta-data/`
+
+
+@dataclass(frozen=True)
+class HostCheck:
+    """One thing about the host that was looked at. `state`: ok | problem | unknown."""
+
+    subject: str
+    state: str
+    what: str
+    advice: str = ""
 
 
 # ---------------------------------------------------------------------------------- images

@@ -45,6 +45,8 @@ ALLOWED: Final[dict[str, frozenset[str]]] = {
     "replace_disk": frozenset({STOPPED}),
     "change_iso": frozenset({STOPPED}),
     "set_mac_address": frozenset({STOPPED}),
+    "change_network": frozenset({STOPPED}),
+    "change_addresses": frozenset({RUNNING, STOPPED}),
 }
 
 # What would change the state of an instance while an image is made of it.

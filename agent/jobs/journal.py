@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from agent.core.ids import new_id
 from agent.jobs.model import KINDS
-from agent.store.schema import Job
+from agent.store.schema import Job, NetworkInterface
 
 UNFINISHED = ("pending", "running", "undoing")
 SYNC, FILTER = "vpc.sync", "vpc.filter"
@@ -65,6 +65,18 @@ def enqueue_filter(session: Session, vpc_id: str, now: dt.datetime, request_id: 
 
 def _waiting(session: Session, vpc_id: str, *kinds: str) -> Job | None:
     return session.scalar(select(Job).where(Job.kind.in_(kinds), Job.lock == vpc_id, Job.state == "pending").limit(1))
+
+
+def enqueue_interface(session: Session, interface: NetworkInterface, now: dt.datetime, request_id: str = "") -> Job:
+    """The job that makes addresses and bandwidth of an interface as wanted, whether its instance runs or not; one that
+    has not begun yet serves for all."""
+    waiting = session.scalar(
+        select(Job)
+        .where(Job.kind == "interface.sync", Job.resource_id == interface.id, Job.state == "pending")
+        .limit(1)
+    )
+    lock = interface.instance_id or interface.id
+    return waiting or enqueue(session, "interface.sync", interface.id, now, lock=lock, request_id=request_id)
 
 
 def busy(session: Session, lock: str) -> bool:

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from agent.config import Config
 from agent.core.clock import Clock
-from agent.core.protocols import Builder, Converter, Hypervisor, Inspector, Network, Objects, Seeds, Storage
+from agent.core.image_protocols import Builder, Converter, Inspector
+from agent.core.protocols import Hypervisor, Network, Objects, Seeds, Storage
 from agent.jobs.layers.turns import Turns
 from agent.jobs.open_files import OpenFiles
 from agent.jobs.translate_filter import FilterSpecs

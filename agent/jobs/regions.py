@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.config import Config, ConfigError, check_secret
+from agent.core.errors import DriverError
 from agent.drivers.region.peer import Peer, is_loopback
 
 _KEYS = ("endpoint", "access_key_id", "secret_file", "ca_file")
@@ -35,6 +36,17 @@ class Region:
 def regions_of(config: Config) -> dict[str, Region]:
     """By name. Raises ConfigError."""
     return {name: _region(name, table) for name, table in config.regions.items()}
+
+
+def peer_of(config: Config, name: str) -> Peer:
+    """Of a region as it is configured now. Raises DriverError when it is not, or wrongly."""
+    try:
+        found = regions_of(config).get(name)
+    except ConfigError as error:
+        raise DriverError(str(error)) from None
+    if found is None:
+        raise DriverError(f"the region {name} is not configured any more")
+    return found.peer()
 
 
 def check(config: Config) -> None:

@@ -12,12 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
-from agent.core import disk_categories
-from agent.core.ids import body
-from agent.core.specs import DiskSpec, DomainSpec, NicSpec, SeedSpec, WindowsSeed
+from agent.core import disk_categories, ids
+from agent.core.ids import CLASSIC_VPC, body
+from agent.core.specs import INTERNET, DiskSpec, DomainSpec, NicSpec, SeedSpec, WindowsSeed
 from agent.drivers.guest.boothook import operation_id
 from agent.jobs.model import Drivers
-from agent.store.schema import Disk, Instance, KeyPair
+from agent.store.schema import Disk, Instance, KeyPair, NetworkInterface
 
 
 def domain_name(config: Config, instance_id: str) -> str:
@@ -35,9 +35,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         vcpus=instance.vcpus,
         memory_mib=instance.memory_mib,
         disks=tuple(disk_spec(config, drivers, disk, instance) for disk in instance.disks),
-        nics=tuple(
-            NicSpec(tap=i.tap, mac=i.mac, model="virtio" if instance.virtio else "e1000e") for i in instance.interfaces
-        ),
+        nics=tuple(nic_spec(instance, interface) for interface in instance.interfaces),
         seed=seed,
         console_log=config.console_log(instance.id),
         acceleration=drivers.hypervisor.acceleration().kind,
@@ -47,6 +45,11 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         config_drive=drivers.seeds.config_drive_path(instance.id) if windows and seed else None,
         iso=drivers.storage.image_path(instance.iso_file) if instance.iso_file else None,
     )
+
+
+def nic_spec(instance: Instance, interface: NetworkInterface) -> NicSpec:
+    """A network card as the instance shall have it."""
+    return NicSpec(tap=interface.tap, mac=interface.mac, model="virtio" if instance.virtio else "e1000e")
 
 
 def disk_spec(config: Config, drivers: Drivers, disk: Disk, instance: Instance) -> DiskSpec:
@@ -81,7 +84,16 @@ def seed_spec(config: Config, session: Session, instance: Instance) -> SeedSpec:
         user_data=instance.user_data,
         region_id=config.region_id,
         zone_id=instance.zone_id,
+        internet_mac=_internet_mac(instance),
     )
+
+
+def _internet_mac(instance: Instance) -> str:
+    primary = instance.interfaces[0]
+    if primary.vpc_id != CLASSIC_VPC:
+        return ""
+    own = (one.mac for one in instance.interfaces if one.nic_type == INTERNET)
+    return next(own, ids.internet_mac(primary.mac))
 
 
 def edit_id(spec: SeedSpec) -> str:

@@ -121,6 +121,10 @@ _RULE = (
 )
 
 
+def rule_spec(rule: SecurityGroupRule) -> RuleSpec:
+    return _rule(*(getattr(rule, column.key) for column in _RULE[1:]))
+
+
 @lru_cache(1 << 16)
 def _rule(
     direction: str,

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from agent.core.addresses import gateway
-from agent.core.specs import ForwardSpec, PortSpec, PublicSpec, RouteSpec, VpcSpec
+from agent.core.addresses import INTERNET_GATEWAY, gateway
+from agent.core.ids import CLASSIC_VPC
+from agent.core.specs import INTERNET, ForwardSpec, PortSpec, PublicSpec, RouteSpec, VpcSpec
 from agent.store.schema import Instance, NetworkInterface, PortForward, PublicAddress, Vpc
 
 KBIT_PER_MBIT = 1024  # of bandwidth that callers name (SPEC section 0)
@@ -22,7 +23,10 @@ def vpc_spec(session: Session, vpc: Vpc) -> VpcSpec:
         vpc_id=vpc.id,
         link=vpc.link,
         cidr=vpc.cidr,
-        gateways=tuple(gateway(vswitch.cidr) for vswitch in vpc.vswitches),
+        gateways=(
+            *(gateway(vswitch.cidr) for vswitch in vpc.vswitches),
+            *([INTERNET_GATEWAY] if vpc.is_classic else []),
+        ),
         nat=tuple(vswitch.cidr for vswitch in vpc.vswitches if vswitch.nat),
         routes=tuple(_routes(vpc)),
         publics=tuple(_publics(session, vpc.id)),
@@ -68,18 +72,21 @@ def _forwards(session: Session, vpc_id: str) -> Iterator[ForwardSpec]:
 
 
 def port_spec(instance: Instance, interface: NetworkInterface) -> PortSpec:
+    """In the classic network the default route goes by the internet's link, or there is none (SPEC N4)."""
     inbound, outbound = _limits(instance, interface)
+    cidr, internet = interface.vswitch.cidr, interface.nic_type == INTERNET
     return PortSpec(
         vpc_id=interface.vpc_id,
         instance_id=instance.id,
         tap=interface.tap,
         mac=interface.mac,
         ip=interface.ip,
-        prefix_length=ipaddress.IPv4Network(interface.vswitch.cidr).prefixlen,
-        gateway=gateway(interface.vswitch.cidr),
+        prefix_length=32 if internet else ipaddress.IPv4Network(cidr).prefixlen,
+        gateway=INTERNET_GATEWAY if internet else gateway(cidr),
         host_name=instance.host_name,
         secondary_ips=tuple(address.ip for address in interface.secondary),
         nic_type=interface.nic_type,
+        default_route=internet or interface.vpc_id != CLASSIC_VPC,
         inbound_kbit=inbound * KBIT_PER_MBIT,
         outbound_kbit=outbound * KBIT_PER_MBIT,
     )

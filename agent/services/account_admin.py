@@ -14,7 +14,7 @@ from sqlalchemy import Select, delete, func, select
 from agent.core import validate
 from agent.core.errors import Conflict, DependencyViolation, EntityConflict, NotFound
 from agent.services import account as accounts
-from agent.services import bucket, default_network, vpc, vswitch
+from agent.services import bucket, default_network, security_group, vpc, vswitch
 from agent.services.context import Caller
 from agent.store.schema import (
     AccessKey,
@@ -30,6 +30,8 @@ from agent.store.schema import (
     NetworkInterface,
     Policy,
     PolicyAttachment,
+    PortForward,
+    PublicAddress,
     Quota,
     Role,
     SecurityGroup,
@@ -55,6 +57,8 @@ OWNED: dict[type[Any], str] = {
     Vpc: "VPCs",
     Role: "RAM roles",
     Policy: "RAM policies",
+    PublicAddress: "public addresses",
+    PortForward: "port forwards",
     Bucket: "buckets",
     Upload: "unfinished uploads",
 }
@@ -144,6 +148,9 @@ def _remove_network(own: Caller) -> None:
         vswitch.delete_vswitch(own, one.id)
     for found in own.session.scalars(select(Vpc).where(Vpc.account_id == own.account_id)).all():
         vpc.delete_vpc(own, found.id)
+    in_classic = select(SecurityGroup.id).where(SecurityGroup.account_id == own.account_id)  # the system's own
+    for group_id in own.session.scalars(in_classic).all():
+        security_group.delete_security_group(own, group_id)
 
 
 def _check_name(caller: Caller, name: str, account_id: str = "") -> None:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from agent.config import Config
 from agent.core.clock import Clock
 from agent.core.identity import Identity
+from agent.core.image_protocols import Builder
 from agent.core.instance_types import InstanceType
-from agent.core.protocols import Builder, Hypervisor, Network, Objects, Storage
+from agent.core.protocols import Hypervisor, Network, Objects, Storage
 from agent.jobs.open_files import OpenFiles
 from agent.services.identity import IdentityKey
 from agent.store.secrets import Sealer

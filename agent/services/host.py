@@ -9,13 +9,13 @@ from sqlalchemy import Select, func, select
 
 from agent.core import states
 from agent.core.errors import DriverError, IncorrectInstanceStatus
-from agent.core.specs import HostCapacity
+from agent.core.specs import HostCapacity, HostCheck
 from agent.jobs import journal
 from agent.jobs.model import KINDS
 from agent.services import capacity, space
 from agent.services import instance as instances
 from agent.services.context import Caller
-from agent.store.schema import Instance, Job
+from agent.store.schema import Instance, Job, Vpc
 
 TUNNEL_SECONDS = 30  # for which the token of a tunnel is good
 DIAL_SECONDS = 10.0
@@ -60,6 +60,15 @@ def describe(caller: Caller) -> dict[str, Any]:
         "Instances": {"Total": total, "Running": session.scalar(running) or 0},
         "Problems": {"Problem": services.problems()},
     }
+
+
+def check(caller: Caller) -> list[HostCheck]:
+    """What stands between guests and the world on this host, and everything else that is wrong with it."""
+    vpcs = {f"{vpc.name or vpc.id} ({vpc.id})": vpc.cidr for vpc in caller.session.scalars(select(Vpc))}
+    problems = [HostCheck("host", "problem", what) for what in caller.services.problems()]
+    acceleration = caller.services.hypervisor.acceleration()
+    speed = HostCheck("acceleration", "ok", f"{acceleration.kind}: {acceleration.reason}")
+    return [*problems, speed, *caller.services.network.check_host(vpcs)]
 
 
 def _disk(caller: Caller, room: HostCapacity) -> dict[str, int]:

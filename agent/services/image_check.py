@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
 from agent.core.errors import Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.jobs import journal
+from agent.jobs.journal import UNFINISHED
 from agent.jobs.kinds.image_check import CHECK
 from agent.services import image as images
 from agent.services import image_import, space
@@ -47,6 +52,17 @@ def _check_image(caller: Caller, image_id: str) -> None:
             f'The image "{image_id}" is an ISO to install a system from: there is nothing to check yet.',
             code="InvalidOperation.NotSupported",
         )
+
+
+def latest(caller: Caller, image_ids: Sequence[str]) -> dict[str, Job]:
+    """By image, the newest check that the caller's account asked for and that runs or has succeeded."""
+    wanted = select(Job).where(
+        Job.kind == CHECK,
+        Job.resource_id.in_(image_ids),
+        Job.account_id == caller.account_id,
+        Job.state.in_((*UNFINISHED, "succeeded")),
+    )
+    return {job.resource_id: job for job in caller.session.scalars(wanted.order_by(Job.sequence))}
 
 
 def get(caller: Caller, job_id: str) -> Job:

@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import select
 
 from agent.core import ids, validate
-from agent.core.errors import Conflict, Forbidden, InvalidParameter, NoSuchObject, NotFound
+from agent.core.errors import Conflict, InvalidParameter, NoSuchObject, NotFound
 from agent.core.ids import random_word
-from agent.jobs import journal, regions
+from agent.jobs import journal
 from agent.jobs.kinds.image_copy import COPY, about
 from agent.jobs.kinds.image_receive import RECEIVE
-from agent.services import account, disk_plan, image_import, quota, space, tag
 from agent.services import bucket as buckets
+from agent.services import disk_plan, image_import, other_region, quota, space, tag
 from agent.services import image as images
 from agent.services.context import Caller
 from agent.store.schema import Image, ImageDisk, Job
@@ -83,7 +83,7 @@ def copy(caller: Caller, request: Request) -> tuple[str, Job]:
     image = images.get_own(caller, request.image_id)
     if image.status not in (images.AVAILABLE, images.DEPRECATED) or image.system is None:
         raise images.ImageNotReady(f'The image "{image.id}" is {image.status}: it must be {images.AVAILABLE}.')
-    _check_region(caller, request.region)
+    other_region.check(caller, request.region, "image", "copy")
     if request.name:
         validate.name("DestinationImageName", request.name, code="InvalidImageName.Malformed")
     validate.description("DestinationDescription", request.description)
@@ -113,17 +113,6 @@ def _ordered(image: Image) -> list[ImageDisk]:
 def _told(disk: ImageDisk) -> dict[str, Any]:
     content = disk.file is not None or disk.snapshot_id is not None
     return {"device": disk.device, "size_gib": disk.size_gib, "format": disk.format, "content": content}
-
-
-def _check_region(caller: Caller, name: str) -> None:
-    config = caller.services.config
-    if name == config.region_id:
-        why = "the image is in that region: choose another one."
-        raise InvalidParameter("DestinationRegionId", name, why, code="InvalidDestinationRegionId.NotSupported")
-    if name not in regions.regions_of(config):
-        raise NotFound("InvalidRegionId.NotFound", "DestinationRegionId", name)
-    if not account.owns_host(caller.session, caller.account_id):
-        raise Forbidden(f"The access key for the region {name} is that of the host's owner, who alone may copy there.")
 
 
 # ------------------------------------------------------------------------------ the receiving side

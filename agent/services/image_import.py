@@ -78,7 +78,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Request:
-    """What ImportImage asks for. `virtio` and `setup` None: as is usual for the platform."""
+    """What ImportImage asks for. `virtio` and `setup` None: as is usual for the platform. `check`: look into the image
+    when it is there."""
 
     disks: Sequence[Wanted]
     name: str = ""
@@ -88,6 +89,7 @@ class Request:
     architecture: str = "x86_64"
     virtio: bool | None = None
     setup: str | None = None
+    check: bool = False
     tags: Sequence[tuple[str, str]] = field(default=())
 
 
@@ -116,7 +118,7 @@ def begin(caller: Caller, request: Request, *, kind: str = "image.import") -> tu
         caller.services.clock.now(),
         account_id=caller.account_id,
         request_id=caller.request_id,
-        data={"disks": disks},
+        data={"disks": disks, "check": request.check and not disks[0]["iso"]},
     )
     return made, job
 

@@ -22,11 +22,14 @@ from agent.core.instance_types import InstanceType
 from agent.jobs import journal
 from agent.services import (
     capacity,
+    classic,
     disk_plan,
     instance_disks,
     instance_type,
+    internet_card,
     login,
     metadata_options,
+    public_address,
     quota,
     security_group,
     space,
@@ -38,8 +41,9 @@ from agent.services import key_pair as key_pairs
 from agent.services import role as roles
 from agent.services.context import Caller
 from agent.services.instance_disks import SystemDisk
+from agent.services.internet import Internet, resolved
 from agent.services.metadata_options import Options
-from agent.store.schema import Image, Instance, SecurityGroup, VSwitch
+from agent.store.schema import Image, Instance, NetworkInterface, SecurityGroup, VSwitch
 
 MAX_USER_DATA_BYTES = 16 * 1024
 WINDOWS = "windows"
@@ -57,6 +61,7 @@ class Request:
     instance_type: str
     zone_id: str | None = None
     vswitch_id: str | None = None
+    network_type: str = ""  # `classic`, or what is asked for otherwise tells
     security_group_ids: tuple[str, ...] = ()
     private_ip: str | None = None
     name: str = ""
@@ -72,6 +77,7 @@ class Request:
     tags: tuple[tuple[str, str], ...] = ()
     ram_role_name: str = ""
     metadata_options: Options = field(default_factory=Options)
+    internet: Internet = field(default_factory=Internet)
     amount: int = 1
 
 
@@ -85,6 +91,7 @@ class _Plan:
     groups: list[SecurityGroup]
     disk_gib: int
     data_disks: list[disk_plan.Plan]
+    internet: Internet
 
 
 def create(caller: Caller, request: Request, *, start: bool) -> list[Instance]:
@@ -144,6 +151,7 @@ def _plan(caller: Caller, request: Request) -> _Plan:
         groups=groups,
         disk_gib=instance_disks.system_size(caller, request.system_disk, image),
         data_disks=data_disks,
+        internet=resolved(caller, request.internet),
     )
 
 
@@ -185,7 +193,7 @@ def check_user_data(user_data: bytes) -> None:
 
 
 def _network(caller: Caller, request: Request) -> VSwitch:
-    network = vswitch.get_vswitch(caller, request.vswitch_id) if request.vswitch_id else _default_vswitch(caller)
+    network = _chosen_network(caller, request)
     if request.zone_id and request.zone_id != network.zone_id:
         raise InvalidParameter(
             "ZoneId",
@@ -203,6 +211,18 @@ def _network(caller: Caller, request: Request) -> VSwitch:
             code="InvalidParameter.Conflict",
         )
     return network
+
+
+def _chosen_network(caller: Caller, request: Request) -> VSwitch:
+    """As in the public API, a security group of the classic network puts an instance there (SPEC N4)."""
+    if request.vswitch_id:
+        if request.network_type == classic.CLASSIC:
+            why = "an instance of the classic network has none."
+            raise InvalidParameter("VSwitchId", request.vswitch_id, why, code="InvalidParameter.Conflict")
+        return vswitch.get_vswitch(caller, request.vswitch_id)
+    if request.network_type == classic.CLASSIC or classic.has_group(caller, request.security_group_ids):
+        return classic.network(caller)
+    return _default_vswitch(caller)
 
 
 def _default_vswitch(caller: Caller) -> VSwitch:
@@ -271,14 +291,24 @@ def _create_one(caller: Caller, request: Request, plan: _Plan, number: int, star
     if request.password and not request.key_pair_name:
         login.set_password(caller, instance, request.password)
     metadata_options.put(instance, request.metadata_options)
+    plan.internet.put(instance)
     session.add(instance)
     session.flush()
     address = vswitch.allocate_address(caller, plan.vswitch, request.private_ip)
-    vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
+    interface = vswitch.new_interface(caller, plan.vswitch, plan.groups, address, instance_id=instance_id)
+    if start and plan.internet.out_mbps:  # as with the provider, one that is only created gets none yet
+        _give_public_address(caller, instance, interface)
     instance_disks.add(caller, instance, request.system_disk, plan.image, plan.disk_gib, plan.data_disks)
     tag.set_tags(caller, "instance", instance_id, list(request.tags))
     session.flush()
     return instance
+
+
+def _give_public_address(caller: Caller, instance: Instance, interface: NetworkInterface) -> None:
+    if public_address.in_classic(instance):
+        internet_card.add(caller, instance)
+    else:
+        public_address.take(caller, interface)
 
 
 def _host_name(request: Request, image: Image, instance_id: str, number: int) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from agent.core import validate
 from agent.core.errors import Conflict, NoStock
 from agent.services import instance as instances
-from agent.services import instance_type, login
+from agent.services import instance_type, login, security_group_member
 from agent.services.context import Caller
-from agent.store.schema import Image, Instance
+from agent.store.schema import Image, Instance, Job
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Changes:
     password: str | None = None
     user_data: bytes | None = None
     deletion_protection: bool | None = None
+    security_group_ids: tuple[str, ...] = ()  # all of them; empty: as they are
 
 
-def modify(caller: Caller, instance_id: str, changes: Changes) -> None:
+def modify(caller: Caller, instance_id: str, changes: Changes) -> Job | None:
     """All or nothing. Password and host name reach the guest at its next console start; new user data, which needs
-    a stopped instance, is only run by a guest that has not run any before."""
+    a stopped instance, is only run by a guest that has not run any before. The job, if there is one, makes other
+    security groups effective."""
     instance = instances.get(caller, instance_id)
     if changes.name is not None:
         instance.name = validate.name("InstanceName", changes.name, code="InvalidInstanceName.Malformed")
@@ -43,6 +45,9 @@ def modify(caller: Caller, instance_id: str, changes: Changes) -> None:
         login.set_password(caller, instance, changes.password)
     if changes.user_data is not None:
         _set_user_data(instance, changes.user_data)
+    if changes.security_group_ids:
+        return security_group_member.replace(caller, instance, changes.security_group_ids)
+    return None
 
 
 def _set_user_data(instance: Instance, user_data: bytes) -> None:

@@ -5,28 +5,33 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
-from agent.core.addresses import gateway
-from agent.core.ids import body
+from agent.core.addresses import INTERNET_GATEWAY, gateway
+from agent.core.ids import CLASSIC_VPC, body
+from agent.core.specs import INTERNET
 from agent.services import instance_credentials
-from agent.store.schema import Instance, NetworkInterface, Vpc
+from agent.services.public_address import EIP, PUBLIC
+from agent.store.schema import Instance, NetworkInterface, SecondaryAddress, Vpc
 from agent.store.store import Store
 
 
 @dataclass(frozen=True)
 class InterfaceFacts:
+    """Of a VPC; without one in the classic network."""
+
     id: str
     mac: str
     ip: str
     netmask: str
     gateway: str
-    vswitch_id: str
-    vswitch_cidr: str
-    vpc_id: str
-    vpc_cidr: str
+    vswitch_id: str = ""
+    vswitch_cidr: str = ""
+    vpc_id: str = ""
+    vpc_cidr: str = ""
+    secondary: tuple[str, ...] = ()  # further addresses
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class InstanceFacts:
     """`interfaces`: the primary one first, never empty. `serial_number`: as DMI shows it to the guest.
 
     `public_keys`: those of the seed that the guest was started with. `enabled` and `token_required`: the options of
-    its metadata service.
+    its metadata service. `eip` stands for the first private address; `public_ip`: that, or the instance's own one.
     """
 
     instance_id: str
@@ -63,6 +68,8 @@ class InstanceFacts:
     role_name: str = ""
     enabled: bool = True
     token_required: bool = False
+    eip: str = ""
+    public_ip: str = ""
 
 
 class Instances:
@@ -74,8 +81,9 @@ class Instances:
     def at(self, vpc_id: str, ip: str) -> InstanceFacts | None:
         """The instance with that address in the VPC; the same address elsewhere is somebody else's."""
         with self._store.read() as session:
+            further = NetworkInterface.secondary.any(SecondaryAddress.ip == ip)
             here = select(NetworkInterface.instance_id).where(
-                NetworkInterface.vpc_id == vpc_id, NetworkInterface.ip == ip
+                NetworkInterface.vpc_id == vpc_id, or_(NetworkInterface.ip == ip, further)
             )
             found = select(Instance).where(Instance.id.in_(here), Instance.releasing.is_(False))
             instance = session.scalar(found)
@@ -83,6 +91,7 @@ class Instances:
 
     def _facts(self, session: Session, instance: Instance) -> InstanceFacts:
         role = instance_credentials.role_of(session, instance)
+        public = {one.kind: one.ip for port in instance.interfaces for one in port.public if one.private_ip is None}
         return InstanceFacts(
             instance_id=instance.id,
             name=instance.name,
@@ -101,11 +110,22 @@ class Instances:
             role_name=role.name if role else "",
             enabled=instance.metadata_enabled,
             token_required=instance.metadata_token_required,
+            eip=public.get(EIP, ""),
+            public_ip=public.get(EIP) or public.get(PUBLIC, ""),
         )
 
 
 def _interface(session: Session, interface: NetworkInterface) -> InterfaceFacts:
     cidr = interface.vswitch.cidr
+    if interface.vpc_id == CLASSIC_VPC:
+        internet = interface.nic_type == INTERNET
+        return InterfaceFacts(
+            id=interface.id,
+            mac=interface.mac,
+            ip=interface.ip,
+            netmask=str(ipaddress.IPv4Network(f"{interface.ip}/32" if internet else cidr).netmask),
+            gateway=INTERNET_GATEWAY if internet else gateway(cidr),
+        )
     return InterfaceFacts(
         id=interface.id,
         mac=interface.mac,
@@ -116,4 +136,5 @@ def _interface(session: Session, interface: NetworkInterface) -> InterfaceFacts:
         vswitch_cidr=cidr,
         vpc_id=interface.vpc_id,
         vpc_cidr=session.get_one(Vpc, interface.vpc_id).cidr,
+        secondary=tuple(address.ip for address in interface.secondary),
     )

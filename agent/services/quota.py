@@ -41,8 +41,12 @@ LIMITS: dict[str, Limit] = {
     "tags_per_call": Limit(5, "NumberExceed.Tags", "tags in one call"),
     "vpcs": Limit(5, "QuotaExceeded.Vpc", "VPCs of the account"),
     "vswitches_per_vpc": Limit(24, "QuotaExceeded.VSwitch", "VSwitches of the VPC"),
+    "secondary_ips_per_interface": Limit(
+        49, "SecondaryPrivateIpCountLimitExceeded", "secondary private addresses of the network interface"
+    ),
     "route_entries_per_table": Limit(48, "QuotaExceeded.RouteEntry", "entries of the route table"),
     "eips": Limit(20, "QuotaExceeded.Eip", "elastic addresses of the account"),
+    "port_forwards": Limit(100, "QuotaExceed.PortForward", "ports of the host for the account"),
     "bandwidth_mbps": Limit(200, "InvalidParameter.Bandwidth", "Mbit/s of public bandwidth"),
 }
 

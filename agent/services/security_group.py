@@ -1,22 +1,24 @@
-"""Security groups (SPEC F1, F4) of VPCs. Their rules are in security_group_rule.py."""
+"""Security groups (SPEC F1, F4) of VPCs and of the classic network. Their rules are in security_group_rule.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from agent.core import validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, MissingParameter, NotFound
-from agent.core.ids import new_id
+from agent.core.ids import CLASSIC_VPC, new_id
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityGroup, SecurityGroupRule, Vpc
 
+ANYWHERE = "0.0.0.0/0"
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
+INTRANET, INTERNET = "intranet", "internet"
 _POLICIES = {"accept": True, "drop": False}
 
 
@@ -27,14 +29,20 @@ class GroupNotInVpc(ApiError):
 
 
 def create_security_group(
-    caller: Caller, vpc: Vpc, *, name: str = "", description: str = "", tags: Sequence[tag.TagPair] = ()
+    caller: Caller,
+    vpc: Vpc,
+    *,
+    name: str = "",
+    description: str = "",
+    tags: Sequence[tag.TagPair] = (),
+    group_id: str = "",
 ) -> SecurityGroup:
     """A group without rules: everything may go out, nothing comes in but from its own members (SPEC F4)."""
-    _check_texts(name, description)
+    check_texts(name, description)
     mine = select(func.count()).where(SecurityGroup.account_id == caller.account_id)
     quota.check(caller, "security_groups", caller.session.scalar(mine) or 0)
     group = SecurityGroup(
-        id=new_id("securitygroup"),
+        id=group_id or new_id("securitygroup"),
         account_id=caller.account_id,
         vpc_id=vpc.id,
         name=name,
@@ -50,22 +58,14 @@ def create_security_group(
 
 
 def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
-    """The system's own group of a VPC, made when it is first needed (SPEC F4)."""
-    found = caller.session.scalar(
-        select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.is_default).limit(1)
-    )
+    """The system's own group of the caller's account in a VPC, made when it is first needed (SPEC F4)."""
+    mine = select(SecurityGroup).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.account_id == caller.account_id)
+    found = caller.session.scalar(mine.where(SecurityGroup.is_default).limit(1))
     if found is not None:
         return found
     group = create_security_group(caller, vpc, name="default", description="System created security group.")
     group.is_default = True
-    anywhere = "0.0.0.0/0"
-    for direction, protocol, port_range, peer in (
-        ("ingress", "ICMP", "-1/-1", anywhere),
-        ("ingress", "TCP", "22/22", anywhere),
-        ("ingress", "TCP", "3389/3389", anywhere),
-        ("ingress", "ALL", "-1/-1", vpc.cidr),
-        ("egress", "ALL", "-1/-1", anywhere),
-    ):
+    for nic_type, direction, protocol, port_range, peer in _system_rules(vpc):
         group.rules.append(
             SecurityGroupRule(
                 id=new_id("securitygrouprule"),
@@ -75,7 +75,7 @@ def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
                 port_range=port_range,
                 peer_cidr=peer,
                 peer_group_id=None,
-                nic_type="intranet",
+                nic_type=nic_type,
                 priority=SYSTEM_PRIORITY,
                 description="System created rule.",
                 created_at=group.created_at,
@@ -83,6 +83,18 @@ def default_group(caller: Caller, vpc: Vpc) -> SecurityGroup:
         )
     caller.session.flush()
     return group
+
+
+def _system_rules(vpc: Vpc) -> Iterator[tuple[str, str, str, str, str]]:
+    """(NIC type, direction, protocol, port range, peer) of each. A VPC's group lets in what the VPC sends; in the
+    classic network, which others share, nothing comes in on the intranet but from members."""
+    reached = INTERNET if vpc.is_classic else INTRANET
+    for protocol, port_range in (("ICMP", "-1/-1"), ("TCP", "22/22"), ("TCP", "3389/3389")):
+        yield reached, "ingress", protocol, port_range, ANYWHERE
+    if not vpc.is_classic:
+        yield INTRANET, "ingress", "ALL", "-1/-1", vpc.cidr
+    for nic_type in sorted({INTRANET, reached}):
+        yield nic_type, "egress", "ALL", "-1/-1", ANYWHERE
 
 
 def get_security_group(
@@ -99,16 +111,21 @@ def find_security_groups(
     *,
     ids: Sequence[str] = (),
     vpc_id: str | None = None,
+    classic: bool | None = None,
     name: str | None = None,
     fuzzy: bool = False,
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[SecurityGroup]:
-    """The caller's groups, newest first; `fuzzy`: the name is only a part of it."""
+    """The caller's groups, newest first; `classic`: of that network, or of VPCs; `fuzzy`: the name is only a part."""
     found = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
     if ids:
         found = found.where(SecurityGroup.id.in_(ids))
     if vpc_id:
         found = found.where(SecurityGroup.vpc_id == vpc_id)
+    if classic is None and vpc_id:
+        classic = False  # the classic network has no VPC id to ask by
+    if classic is not None:
+        found = found.where((SecurityGroup.vpc_id == CLASSIC_VPC) == classic)
     if name:
         found = found.where(like(SecurityGroup.name, f"*{name}*" if fuzzy else name))
     found = tag.filter_by_tags(found, "securitygroup", SecurityGroup.id, tags)
@@ -120,7 +137,7 @@ def modify_security_group(
 ) -> None:
     """Change what is not None."""
     group = get_security_group(caller, group_id)
-    _check_texts(name or "", description or "")
+    check_texts(name or "", description or "")
     if name is not None:
         group.name = name
     if description is not None:
@@ -176,7 +193,9 @@ def references(session: Session, group_ids: Sequence[str]) -> dict[str, list[Sec
 
 def member_counts(session: Session, group_ids: Iterable[str]) -> dict[str, int]:
     """How many instances are in each group; groups without any are left out."""
-    counted = select(GroupMembership.group_id, func.count()).where(GroupMembership.group_id.in_(list(group_ids)))
+    # Both interfaces of an instance in the classic network are members: that of the intranet counts.
+    members = select(GroupMembership.group_id, func.count()).join(GroupMembership.interface)
+    counted = members.where(NetworkInterface.nic_type == INTRANET, GroupMembership.group_id.in_(list(group_ids)))
     return dict(session.execute(counted.group_by(GroupMembership.group_id)).all())
 
 
@@ -191,8 +210,13 @@ def rule_counts(session: Session, group_ids: Iterable[str]) -> dict[str, tuple[i
     return {group_id: (total, groups) for group_id, total, groups in session.execute(counted)}
 
 
-def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1) -> list[SecurityGroup]:
-    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full."""
+def check_groups(
+    caller: Caller, vpc_id: str, group_ids: Sequence[str], *, instances: int = 1, already: Collection[str] = ()
+) -> list[SecurityGroup]:
+    """The groups for `instances` new members, in order, without repetition; all in the VPC, none too full.
+
+    `already`: those of them that they are in by now.
+    """
     unique = list(dict.fromkeys(group_ids))
     if not unique:
         raise MissingParameter("SecurityGroupId")
@@ -202,11 +226,17 @@ def check_groups(caller: Caller, vpc_id: str, group_ids: Sequence[str], *, insta
     for group in groups:
         if group.vpc_id != vpc_id:
             raise GroupNotInVpc(
-                f'The security group "{group.id}" is in the VPC "{group.vpc_id}", the instance in "{vpc_id}": '
+                f'The security group "{group.id}" is in {place(group.vpc_id)}, the instance in {place(vpc_id)}: '
                 "they must be in the same."
             )
-        quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
+        if group.id not in already:
+            quota.check(caller, "instances_per_security_group", counts.get(group.id, 0), instances, of=group.id)
     return groups
+
+
+def place(vpc_id: str) -> str:
+    """A group's network, for messages."""
+    return "the classic network" if vpc_id == CLASSIC_VPC else f'the VPC "{vpc_id}"'
 
 
 def sync(caller: Caller, group: SecurityGroup) -> Job:
@@ -214,7 +244,8 @@ def sync(caller: Caller, group: SecurityGroup) -> Job:
     return journal.enqueue_filter(caller.session, group.vpc_id, caller.services.clock.now(), caller.request_id)
 
 
-def _check_texts(name: str, description: str) -> None:
+def check_texts(name: str, description: str) -> None:
+    """A group's name and description, empty ones for none (SPEC G2)."""
     if name:
         validate.name("SecurityGroupName", name, code="InvalidSecurityGroupName.Malformed")
     validate.description("Description", description, code="InvalidSecurityGroupDiscription.Malformed")

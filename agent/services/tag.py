@@ -18,6 +18,7 @@ from agent.store.schema import (
     Image,
     Instance,
     KeyPair,
+    PublicAddress,
     SecurityGroup,
     Snapshot,
     Tag,
@@ -41,6 +42,7 @@ RESOURCES: dict[str, tuple[type[Any], str]] = {
     "keypair": (KeyPair, "InvalidKeyPair.NotFound"),
     "vpc": (Vpc, "InvalidVpcID.NotFound"),
     "vswitch": (VSwitch, "InvalidVSwitchId.NotFound"),
+    "eip": (PublicAddress, "InvalidAllocationId.NotFound"),
 }
 MAX_RESOURCES = 50
 _RESERVED = ("aliyun", "acs:", "http://", "https://")

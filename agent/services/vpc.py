@@ -28,7 +28,7 @@ def create_vpc(
     """A VPC with its router; the router comes up by a job, VSwitches can be made in it at once."""
     block = _checked_cidr(cidr or DEFAULT_CIDR)
     _check_texts(name, description)
-    mine = select(func.count()).where(Vpc.account_id == caller.account_id)
+    mine = select(func.count()).where(Vpc.account_id == caller.account_id, ~Vpc.is_classic)
     quota.check(caller, "vpcs", caller.session.scalar(mine) or 0)
     now = caller.services.clock.now()
     vpc = Vpc(
@@ -37,7 +37,7 @@ def create_vpc(
         name=name,
         description=description,
         cidr=str(block),
-        link=_free_link(caller),
+        link=free_link(caller),
         router_id=new_id("vrouter"),
         route_table_id=new_id("routetable"),
         is_default=False,
@@ -53,7 +53,7 @@ def create_vpc(
 def get_vpc(caller: Caller, vpc_id: str, *, code: str = "InvalidVpcID.NotFound") -> Vpc:
     """The caller's VPC; raises NotFound with `code`, which differs between actions."""
     vpc = caller.session.get(Vpc, vpc_id)
-    if vpc is None or vpc.account_id != caller.account_id:
+    if vpc is None or vpc.account_id != caller.account_id or vpc.is_classic:
         raise NotFound(code, "VpcId", vpc_id)
     return vpc
 
@@ -69,7 +69,7 @@ def find_vpcs(
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[Vpc]:
     """The caller's VPCs, in order of creation."""
-    found = select(Vpc).where(Vpc.account_id == caller.account_id)
+    found = select(Vpc).where(Vpc.account_id == caller.account_id, ~Vpc.is_classic)
     if ids:
         found = found.where(Vpc.id.in_(ids))
     if name:
@@ -148,7 +148,7 @@ def _check_texts(name: str, description: str) -> None:
     validate.description("Description", description, code="InvalidVpcDescription.Malformed")
 
 
-def _free_link(caller: Caller) -> int:
+def free_link(caller: Caller) -> int:
     """The smallest number no VPC has and no router that is still to be removed."""
     leaving = select(Job.data).where(Job.kind == "vpc.remove", Job.state != "succeeded")
     taken = set(caller.session.scalars(select(Vpc.link)))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from agent.core import addresses, ids, validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, NotFound
+from agent.core.ids import CLASSIC_VSWITCH
+from agent.core.specs import INTRANET
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.services.vpc import get_vpc
-from agent.store.schema import GroupMembership, NetworkInterface, SecurityGroup, VSwitch
+from agent.store.schema import GroupMembership, Job, NetworkInterface, SecondaryAddress, SecurityGroup, VSwitch
 
 PREFIX_LENGTHS = range(16, 30)  # of a VSwitch, as with the provider
 TAP_LENGTH = 14  # Linux allows 15
@@ -42,9 +44,11 @@ def create_vswitch(
     cidr: str,
     name: str = "",
     description: str = "",
+    nat: bool = True,
     tags: Sequence[tag.TagPair] = (),
 ) -> VSwitch:
-    """A VSwitch; raises InvalidCidrBlock.Overlapped if another one of the VPC has some of the addresses."""
+    """A VSwitch; raises InvalidCidrBlock.Overlapped if another one of the VPC has some of the addresses, or a custom
+    route leads to some alone. `nat`: its instances may go out through the host."""
     vpc = get_vpc(caller, vpc_id)
     if zone_id != caller.services.config.zone_id:
         raise NotFound("InvalidZoneId.NotFound", "ZoneId", zone_id)
@@ -55,6 +59,9 @@ def create_vswitch(
     for other in others:
         if block.overlaps(ipaddress.IPv4Network(other.cidr)):
             raise CidrOverlap(f'The CidrBlock "{cidr}" overlaps with {other.cidr} of the VSwitch "{other.id}".')
+    for entry in vpc.routes:
+        if ipaddress.IPv4Network(entry.cidr).subnet_of(block):
+            raise CidrOverlap(f'The CidrBlock "{cidr}" has {entry.cidr} in it, where the route "{entry.id}" leads.')
     now = caller.services.clock.now()
     vswitch = VSwitch(
         id=ids.new_id("vswitch"),
@@ -65,6 +72,7 @@ def create_vswitch(
         description=description,
         cidr=str(block),
         is_default=False,
+        nat=nat,
         created_at=now,
     )
     caller.session.add(vswitch)
@@ -77,7 +85,7 @@ def create_vswitch(
 def get_vswitch(caller: Caller, vswitch_id: str, *, code: str = "InvalidVSwitchId.NotFound") -> VSwitch:
     """The caller's VSwitch; raises NotFound with `code`, which differs between actions."""
     vswitch = caller.session.get(VSwitch, vswitch_id)
-    if vswitch is None or vswitch.account_id != caller.account_id:
+    if vswitch is None or vswitch.account_id != caller.account_id or vswitch_id == CLASSIC_VSWITCH:
         raise NotFound(code, "VSwitchId", vswitch_id)
     return vswitch
 
@@ -94,7 +102,7 @@ def find_vswitches(
     tags: Sequence[tag.TagFilter] = (),
 ) -> Select[VSwitch]:
     """The caller's VSwitches, in order of creation."""
-    found = select(VSwitch).where(VSwitch.account_id == caller.account_id)
+    found = select(VSwitch).where(VSwitch.account_id == caller.account_id, VSwitch.id != CLASSIC_VSWITCH)
     if ids:
         found = found.where(VSwitch.id.in_(ids))
     if vpc_id:
@@ -113,19 +121,34 @@ def find_vswitches(
 def available_addresses(session: Session, vswitches: Iterable[VSwitch]) -> dict[str, int]:
     """How many addresses are free, by VSwitch id."""
     rows = {vswitch.id: vswitch.cidr for vswitch in vswitches}
-    used = select(NetworkInterface.vswitch_id, func.count()).where(NetworkInterface.vswitch_id.in_(rows))
-    counts = dict(session.execute(used.group_by(NetworkInterface.vswitch_id)).all())
-    return {vswitch_id: addresses.usable_count(cidr) - counts.get(vswitch_id, 0) for vswitch_id, cidr in rows.items()}
+    free = {vswitch_id: addresses.usable_count(cidr) for vswitch_id, cidr in rows.items()}
+    primary = select(NetworkInterface.vswitch_id, func.count()).group_by(NetworkInterface.vswitch_id)
+    secondary = primary.join(SecondaryAddress, SecondaryAddress.interface_id == NetworkInterface.id)
+    for used in (primary, secondary):
+        for vswitch_id, count in session.execute(used.where(NetworkInterface.vswitch_id.in_(rows))):
+            free[vswitch_id] -= count
+    return free
 
 
-def modify_vswitch(caller: Caller, vswitch_id: str, *, name: str | None = None, description: str | None = None) -> None:
-    """Change what is not None."""
+def modify_vswitch(
+    caller: Caller,
+    vswitch_id: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    nat: bool | None = None,
+) -> Job | None:
+    """Change what is not None; the job makes another `nat` effective."""
     vswitch = get_vswitch(caller, vswitch_id, code=NOT_FOUND)
     _check_texts(name or "", description or "")
     if name is not None:
         vswitch.name = name
     if description is not None:
         vswitch.description = description
+    if nat is None or nat == vswitch.nat:
+        return None
+    vswitch.nat = nat
+    return journal.enqueue_sync(caller.session, vswitch.vpc_id, caller.services.clock.now(), caller.request_id)
 
 
 def delete_vswitch(caller: Caller, vswitch_id: str) -> None:
@@ -149,7 +172,7 @@ def allocate_address(caller: Caller, vswitch: VSwitch, wanted: str | None = None
     """A free address of the VSwitch: the one wanted, else the lowest. It is taken once an interface has it."""
     if wanted is not None:
         return _checked_address(caller, vswitch, wanted)
-    taken = set(caller.session.scalars(select(NetworkInterface.ip).where(NetworkInterface.vswitch_id == vswitch.id)))
+    taken = _taken(caller.session, vswitch)
     for address in addresses.usable(vswitch.cidr):
         if address not in taken:
             return address
@@ -163,10 +186,12 @@ def new_interface(
     ip: str,
     *,
     instance_id: str | None = None,
+    nic_type: str = INTRANET,
+    mac: str = "",
 ) -> NetworkInterface:
     """A network interface with a MAC and a tap of its own, a member of `groups` in their order (SPEC N2, F7).
 
-    Whoever starts an instance on it makes the VPC's filter know it before.
+    `mac`: the one to have if nobody has it. Whoever starts an instance on it makes the VPC's filter know it before.
     """
     interface = NetworkInterface(
         id=ids.new_id("eni"),
@@ -174,9 +199,10 @@ def new_interface(
         vpc_id=vswitch.vpc_id,
         vswitch_id=vswitch.id,
         instance_id=instance_id,
-        mac=_unused_mac(caller.session),
+        mac=_unused_mac(caller.session, mac),
         ip=ip,
         tap=_unused_tap(caller.session, caller.services.config.prefix),
+        nic_type=nic_type,
         created_at=caller.services.clock.now(),
     )
     interface.memberships = [
@@ -209,19 +235,30 @@ def _checked_address(caller: Caller, vswitch: VSwitch, wanted: str) -> str:
             f'the VSwitch "{vswitch.id}" gives instances {block[1]} to {block[-4]}.',
             code="InvalidPrivateIpAddress",
         )
+    further = NetworkInterface.secondary.any(SecondaryAddress.ip == address)
     user = caller.session.scalar(
-        select(NetworkInterface).where(NetworkInterface.vpc_id == vswitch.vpc_id, NetworkInterface.ip == address)
+        select(NetworkInterface).where(
+            NetworkInterface.vpc_id == vswitch.vpc_id, or_(NetworkInterface.ip == address, further)
+        )
     )
     if user is not None:
         raise AddressInUse(f'The PrivateIpAddress "{address}" is used by the instance "{user.instance_id}".')
     return address
 
 
-def _unused_mac(session: Session) -> str:
-    while True:
+def _taken(session: Session, vswitch: VSwitch) -> set[str]:
+    """The addresses of the VSwitch that interfaces have, as their primary ones or further ones."""
+    primary = select(NetworkInterface.ip)
+    secondary = select(SecondaryAddress.ip).join(NetworkInterface, NetworkInterface.id == SecondaryAddress.interface_id)
+    here = NetworkInterface.vswitch_id == vswitch.id
+    return {*session.scalars(primary.where(here)), *session.scalars(secondary.where(here))}
+
+
+def _unused_mac(session: Session, wanted: str) -> str:
+    mac = wanted or ids.new_mac()
+    while session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is not None:
         mac = ids.new_mac()
-        if session.scalar(select(NetworkInterface.id).where(NetworkInterface.mac == mac)) is None:
-            return mac
+    return mac
 
 
 def _unused_tap(session: Session, prefix: str) -> str:

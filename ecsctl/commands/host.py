@@ -11,6 +11,7 @@ from ecsctl.output import Column, Row, View, at
 from ecsctl.waiting import wait_job
 
 _TIMEOUT = 600
+_MARKS = {"ok": "ok", "problem": "PROBLEM", "unknown": "?"}
 
 
 def _of(used: str, total: str, unit: str, scale: float = 1) -> str:
@@ -58,6 +59,35 @@ def show(app: App) -> None:
     app.emit_item(app.client.call("DescribeHost", OWN)["Host"], VIEW)
 
 
+CHECKS = View(
+    columns=(
+        Column("STATE", "State"),
+        Column("SUBJECT", "Subject"),
+        Column("WHAT", "What"),
+        Column("ADVICE", "Advice"),
+    ),
+    name=("Subject",),
+)
+
+
+@command("check")
+def check(app: App) -> None:
+    """Look what keeps guests from the world, or the world from them; ends with status 1 if anything does.
+
+    Packets are tried that end before they leave the host; who drops them is named, with what helps.
+    """
+    found = unwrap(app.client.call("CheckHost", OWN), "Checks.Check")
+    if app.output or app.query:
+        app.emit_list(found, CHECKS)
+    else:
+        for one in found:
+            click.echo(f"{_MARKS[one['State']]:8}{one['Subject']}: {one['What']}")
+            if one["Advice"]:
+                click.echo(f"{'':8}-> {one['Advice']}")
+    if any(one["State"] == "problem" for one in found):
+        raise click.exceptions.Exit(1)
+
+
 @command("stop-instances")
 @click.option("--grace", type=click.IntRange(min=0), default=90, show_default=True, metavar="SECONDS")
 @wait_options(_TIMEOUT)
@@ -77,6 +107,7 @@ host = LazyGroup(
     help="The machine itself.",
     lazy={
         "show": (__name__, "show", "Show capacity and acceleration."),
+        "check": (__name__, "check", "Look what keeps guests from the world."),
         "guests": ("ecsctl.commands.image_adopt", "guests", "List guests of others, which can be adopted."),
         "stop-instances": (__name__, "stop_instances", "Stop every guest because the host goes down."),
     },

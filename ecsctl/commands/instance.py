@@ -16,8 +16,23 @@ _COMMANDS = {
     "stop": (f"{_HERE}.instance_power", "stop", "Stop instances."),
     "reboot": (f"{_HERE}.instance_power", "reboot", "Restart instances: shutdown and a new start."),
     "release": (f"{_HERE}.instance_power", "release", "Delete instances with their disks and addresses."),
-    "set": (f"{_HERE}.instance_change", "set_", "Change name, description, host name, user data or protection."),
+    "set": (
+        f"{_HERE}.instance_change",
+        "set_",
+        "Change name, description, host name, user data, groups, protection.",
+    ),
     "set-type": (f"{_HERE}.instance_system", "set_type", "Change the type of a stopped instance."),
+    "set-network": (
+        f"{_HERE}.instance_address",
+        "set_network",
+        "Move a stopped instance to another VSwitch, VPC or address.",
+    ),
+    "address": (f"{_HERE}.instance_address", "address", "Private addresses of an instance."),
+    "set-bandwidth": (
+        f"{_HERE}.instance_bandwidth",
+        "set_bandwidth",
+        "Change the bandwidth of an instance's own public address.",
+    ),
     "replace-system-disk": (
         f"{_HERE}.instance_system",
         "replace_system_disk",

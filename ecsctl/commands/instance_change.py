@@ -16,7 +16,7 @@ from ecsctl.commands.instance_list import VIEW
 from ecsctl.completion import names
 from ecsctl.errors import ApiError, UsageFault
 from ecsctl.output import View
-from ecsctl.resolve import INSTANCE, find_id, find_ids
+from ecsctl.resolve import INSTANCE, SECURITY_GROUP, find_id, find_ids
 from ecsctl.waiting import describe_ids, wait_job
 
 _NOW_SECONDS = 120.0
@@ -35,6 +35,14 @@ _name = click.argument("name", shell_complete=names("instance"))
     metavar="FILE",
     help="Of a stopped instance ('-': stdin). cloud-init runs user data once: only a guest that never booted runs it.",
 )
+@click.option(
+    "--security-group",
+    "groups",
+    multiple=True,
+    metavar="NAME",
+    help="All that it is in from now on, at once; may be repeated.",
+    shell_complete=names("security-group"),
+)
 @click.option("--deletion-protection/--no-deletion-protection", default=None, help="Whether release is refused.")
 def set_(app: App, name: str, new_name: str | None, user_data: Path | None, **given: Any) -> None:
     """Change an instance. A new host name takes effect at the next console restart (`ecsctl instance reboot NAME`)."""
@@ -44,6 +52,7 @@ def set_(app: App, name: str, new_name: str | None, user_data: Path | None, **gi
         "HostName": given["host_name"],
         "UserData": user_data_of(user_data),
         "DeletionProtection": given["deletion_protection"],
+        "SecurityGroupIds": list(find_ids(app.client, SECURITY_GROUP, given["groups"])) or None,
     }
     if all(value is None for value in changes.values()):
         raise UsageFault("nothing to change: give at least one option (see --help)")

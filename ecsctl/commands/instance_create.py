@@ -46,6 +46,7 @@ _TIMEOUT = 900
 @click.option(
     "--vswitch", metavar="NAME", help="Default: the default one, or the only one.", shell_complete=names("vswitch")
 )
+@click.option("--classic", is_flag=True, help="In the classic network instead of a VPC.")
 @click.option(
     "--security-group",
     "security_groups",
@@ -56,6 +57,10 @@ _TIMEOUT = 900
 )
 @click.option("--zone", metavar="ID", shell_complete=values("DescribeZones", "Zones.Zone", "ZoneId"))
 @click.option("--private-ip", metavar="ADDRESS", help="Default: a free one of the VSwitch.")
+@click.option(
+    "--bandwidth", type=click.IntRange(min=1), metavar="MBIT/S", help="A public address, with so much to the outside."
+)
+@click.option("--bandwidth-in", type=click.IntRange(min=1), metavar="MBIT/S", help="From the outside. Default: 10.")
 @click.option("--host-name", metavar="TEXT", help="Default: made from the name.")
 @click.option("--description", metavar="TEXT")
 @click.option("--system-disk-size", type=click.IntRange(min=1), metavar="GIB")
@@ -99,11 +104,16 @@ def create(app: App, name: str, start: bool, amount: int, wait: bool, timeout: f
 def _parameters(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the options say, defaults apart."""
     disk = {"Size": given["system_disk_size"], "Category": given["system_disk_category"]}
+    if given["classic"] and (given["vpc"] or given["vswitch"]):
+        raise UsageFault("an instance is in a VPC or in the classic network: give --classic alone")
     return {
+        "InstanceNetworkType": "classic" if given["classic"] else None,
         "InstanceName": name,
         "InstanceType": given["instance_type"],
         "ZoneId": given["zone"],
         "PrivateIpAddress": given["private_ip"],
+        "InternetMaxBandwidthOut": given["bandwidth"],
+        "InternetMaxBandwidthIn": given["bandwidth_in"],
         "HostName": given["host_name"],
         "Description": given["description"],
         "SystemDisk": disk,

@@ -24,7 +24,7 @@ def fill_defaults(app: App, given: dict[str, Any], parameters: dict[str, Any]) -
 def fill_place(client: Client, given: dict[str, Any], parameters: dict[str, Any]) -> None:
     """What it is made of and where it is."""
     parameters["ImageId"] = _image(client, given["image"])
-    vswitch = _vswitch(client, given)
+    vswitch = {} if given.get("classic") else _vswitch(client, given)
     if vswitch:
         parameters["VSwitchId"] = vswitch["VSwitchId"]
     groups = [find_id(client, SECURITY_GROUP, text) for text in given["security_groups"]]

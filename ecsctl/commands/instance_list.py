@@ -59,6 +59,7 @@ VIEW = View(
 @click.argument("only", metavar="[NAME]...", nargs=-1, shell_complete=names("instance"))
 @click.option("--status", type=click.Choice(["Pending", "Starting", "Running", "Stopping", "Stopped"]))
 @click.option("--vpc", metavar="NAME", help="Only of this VPC.", shell_complete=names("vpc"))
+@click.option("--classic", is_flag=True, help="Only in the classic network.")
 @click.option("--vswitch", metavar="NAME", help="Only of this VSwitch.", shell_complete=names("vswitch"))
 @click.option("--security-group", metavar="NAME", help="Only of this group.", shell_complete=names("security-group"))
 @click.option("--type", "instance_type", metavar="TYPE", help="Only of this instance type.")
@@ -68,6 +69,7 @@ def ls(
     only: tuple[str, ...],
     status: str | None,
     vpc: str | None,
+    classic: bool,
     vswitch: str | None,
     security_group: str | None,
     instance_type: str | None,
@@ -81,6 +83,7 @@ def ls(
         Status=status,
         InstanceType=instance_type,
         VpcId=vpc and find_id(client, VPC_NETWORK, vpc),
+        InstanceNetworkType="classic" if classic else None,
         VSwitchId=vswitch and find_id(client, VSWITCH, vswitch),
         SecurityGroupId=security_group and find_id(client, SECURITY_GROUP, security_group),
         Tag=tag_filter(parse_tags(wanted)),

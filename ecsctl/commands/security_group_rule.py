@@ -27,14 +27,18 @@ SERVICES = {
     "redis": 6379,
 }
 ANYWHERE = "0.0.0.0/0"
+INTRANET, INTERNET = "intranet", "internet"
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}(/\d{1,2})?\Z")
 _RULE_ID = re.compile(r"sgr-[a-z0-9]{20}\Z")
 
 
-def _peer(item: Row) -> object:
+def peer_of(item: Row) -> object:
+    """Whom a rule is about, as people read it."""
     side = "Dest" if item.get("Direction") == "egress" else "Source"
-    named = item.get(f"{side}GroupName") or item.get(f"{side}GroupId")
-    return item.get(f"{side}CidrIp") or named
+    if name := item.get(f"{side}CidrIp") or item.get(f"{side}GroupName"):
+        return name
+    owner, group = item.get(f"{side}GroupOwnerAccount"), item.get(f"{side}GroupId")
+    return f"{group} of {owner}" if owner else group
 
 
 RULES = View(
@@ -43,7 +47,7 @@ RULES = View(
         Column("POLICY", "Policy"),
         Column("PROTOCOL", "IpProtocol"),
         Column("PORTS", "PortRange"),
-        Column("PEER", _peer),
+        Column("PEER", peer_of),
         Column("PRIORITY", "Priority"),
         Column("DESCRIPTION", "Description"),
         Column("ID", "SecurityGroupRuleId", wide=True),
@@ -54,6 +58,14 @@ RULES = View(
 )
 
 
+def view_of(rules: list[Json]) -> View:
+    """How these are shown: with their NIC types where they differ, in the classic network."""
+    if all(rule.get("NicType") != INTERNET for rule in rules):
+        return RULES
+    columns = [Column(one.title, one.value) if one.title == "NIC TYPE" else one for one in RULES.columns]
+    return View(columns, RULES.name)
+
+
 def _rule_options(function: Any) -> Any:
     for option in reversed(
         [
@@ -62,6 +74,12 @@ def _rule_options(function: Any) -> Any:
             click.option("--port", metavar="PORT[-PORT]", help="1-65535; for tcp and udp."),
             click.option("--from", "source", metavar="PEER", help="CIDR or security group; default: anywhere."),
             click.option("--to", "destination", metavar="PEER", help="The same with --egress."),
+            click.option("--owner", metavar="ACCOUNT", help="Whose group the PEER is; classic network only."),
+            click.option(
+                "--nic",
+                type=click.Choice([INTRANET, INTERNET]),
+                help="Classic network only. Default: internet, of groups as peers intranet.",
+            ),
             click.option("--policy", type=click.Choice(["accept", "drop"]), default="accept", show_default=True),
             click.option("--priority", type=click.IntRange(1, 100), default=1, show_default=True),
         ]
@@ -118,12 +136,22 @@ def rm(app: App, group: str, service: str | None, **given: Any) -> None:
 def ls(app: App, group: str, direction: str | None) -> None:
     """List the rules of a group."""
     group_id = find_id(app.client, SECURITY_GROUP, group)
-    app.emit_list(permissions(app.client, group_id, direction), RULES)
+    found = permissions(app.client, group_id, direction or "all")
+    app.emit_list(found, view_of(found))
 
 
-def permissions(client: Client, group_id: str, direction: str | None = None) -> list[Json]:
+def permissions(client: Client, group_id: str, direction: str = "all") -> list[Json]:
     """The rules of a group, ingress first, by priority."""
-    answer = client.regional("DescribeSecurityGroupAttribute", SecurityGroupId=group_id, Direction=direction or "all")
+    return ordered(attributes(client, group_id, direction))
+
+
+def attributes(client: Client, group_id: str, direction: str = "all") -> Json:
+    """What DescribeSecurityGroupAttribute says of a group, with the rules of that direction."""
+    return client.regional("DescribeSecurityGroupAttribute", SecurityGroupId=group_id, Direction=direction)
+
+
+def ordered(answer: Json) -> list[Json]:
+    """The rules in such an answer, ingress first, by priority."""
     found = unwrap(answer, "Permissions.Permission")
     return sorted(found, key=lambda item: (item.get("Direction") != "ingress", int(item.get("Priority") or 1)))
 
@@ -135,18 +163,28 @@ def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[st
     if not given["egress"] and given["destination"]:
         raise UsageFault("--to needs --egress")
     side, peer = ("Dest", given["destination"]) if given["egress"] else ("Source", given["source"])
-    peer = peer or ANYWHERE
-    where = (
-        {f"{side}CidrIp": peer} if _ADDRESS.match(peer) else {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
-    )
     return {
         "IpProtocol": protocol,
         "PortRange": ports,
         "Policy": given["policy"],
         "Priority": given["priority"],
-        "NicType": "intranet",
-        **where,
+        "NicType": given["nic"],
+        **peer_parameters(client, side, peer or ANYWHERE, given),
     }
+
+
+def peer_parameters(client: Client, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
+    """The parameters of a peer; a group's members are reached on the intranet."""
+    if _ADDRESS.match(peer):
+        if given["owner"]:
+            raise UsageFault("--owner is for a security group as PEER")
+        return {f"{side}CidrIp": peer}
+    nic = {} if given["nic"] else {"NicType": INTRANET}
+    if not given["owner"]:
+        return nic | {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
+    if not SECURITY_GROUP.is_id(peer):
+        raise UsageFault(f"a group of another account is named by its id: {peer!r} is none")
+    return nic | {f"{side}GroupId": peer, f"{side}GroupOwnerAccount": given["owner"]}
 
 
 def _protocol_and_ports(service: str | None, protocol: str | None, port: str | None) -> tuple[str, str]:
@@ -165,11 +203,16 @@ def _protocol_and_ports(service: str | None, protocol: str | None, port: str | N
         return protocol, "-1/-1"
     if not port:
         raise UsageFault(f"{protocol} needs --port (1-65535 for every port)")
+    return protocol, port_range(port)
+
+
+def port_range(port: str) -> str:
+    """`22/22` for `22`; UsageFault for what is no port and no range."""
     first, _, last = port.replace("/", "-").partition("-")
     low, high = (int(text) if text.isdigit() else 0 for text in (first, last or first))
     if not 1 <= low <= high <= 65535:
         raise UsageFault(f"--port {port!r} must be PORT or FROM-TO within 1-65535")
-    return protocol, f"{low}/{high}"
+    return f"{low}/{high}"
 
 
 rule = LazyGroup(
@@ -177,6 +220,7 @@ rule = LazyGroup(
     help="Rules of a security group.",
     lazy={
         "add": (__name__, "add", "Add a rule."),
+        "set": ("ecsctl.commands.security_group_rule_set", "set_", "Change a rule."),
         "rm": (__name__, "rm", "Remove a rule."),
         "ls": (__name__, "ls", "List rules."),
     },

@@ -7,7 +7,7 @@ import click
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import VPC, client_token
 from ecsctl.completion import names
-from ecsctl.errors import NotFound
+from ecsctl.errors import NotFound, UsageFault
 from ecsctl.output import Column, View
 from ecsctl.resolve import VPC_NETWORK, describe, find_id
 
@@ -60,6 +60,18 @@ def show(app: App, name: str) -> None:
     app.emit_item(found[0], VIEW)
 
 
+@command("set")
+@click.argument("name", shell_complete=names("vpc"))
+@click.option("--name", "new_name", metavar="TEXT")
+@click.option("--description", metavar="TEXT", help="'' for none.")
+def set_(app: App, name: str, new_name: str | None, description: str | None) -> None:
+    """Change name and description of a VPC."""
+    if new_name is None and description is None:
+        raise UsageFault("nothing to change: give at least one option (see --help)")
+    vpc_id = find_id(app.client, VPC_NETWORK, name)
+    app.client.regional("ModifyVpcAttribute", VPC, VpcId=vpc_id, VpcName=new_name, Description=description)
+
+
 @command("delete")
 @click.argument("name", shell_complete=names("vpc"))
 def delete(app: App, name: str) -> None:
@@ -74,6 +86,7 @@ vpc = LazyGroup(
         "create": (__name__, "create", "Create a VPC."),
         "ls": (__name__, "ls", "List VPCs."),
         "show": (__name__, "show", "Show one VPC."),
+        "set": (__name__, "set_", "Change name and description."),
         "delete": (__name__, "delete", "Delete an empty VPC."),
     },
 )

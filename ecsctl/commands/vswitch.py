@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ecsctl.cli import App, LazyGroup, command
@@ -21,11 +23,14 @@ VIEW = View(
         Column("STATUS", "Status"),
         Column("DEFAULT", "IsDefault"),
         Column("FREE", "AvailableIpAddressCount"),
+        Column("NAT", "Nat", wide=True),
         Column("CREATED", "CreationTime", wide=True),
         Column("DESCRIPTION", "Description", wide=True),
     ),
     name=("VSwitchName", "VSwitchId"),
 )
+
+_NAT = "Whether instances without a public address go out through the host."
 
 
 @command("create")
@@ -39,10 +44,9 @@ VIEW = View(
     shell_complete=values("DescribeZones", "Zones.Zone", "ZoneId"),
 )
 @click.option("--description", metavar="TEXT")
+@click.option("--nat/--no-nat", default=None, help=f"{_NAT}  [default: nat]")
 @click.option("--client-token", metavar="TEXT", help="The same token makes no second VSwitch.")
-def create(
-    app: App, name: str, vpc: str, cidr: str, zone: str | None, description: str | None, **given: str | None
-) -> None:
+def create(app: App, name: str, vpc: str, cidr: str, zone: str | None, description: str | None, **given: Any) -> None:
     """Create a VSwitch in a VPC. Prints its id."""
     answer = app.client.regional(
         "CreateVSwitch",
@@ -52,6 +56,7 @@ def create(
         CidrBlock=cidr,
         ZoneId=zone or _only_zone(app.client),
         Description=description,
+        Nat=given["nat"],
         ClientToken=given["client_token"] or client_token(),
     )
     if app.output or app.query:
@@ -86,6 +91,19 @@ def show(app: App, name: str) -> None:
     app.emit_item(found[0], VIEW)
 
 
+@command("set")
+@click.argument("name", shell_complete=names("vswitch"))
+@click.option("--name", "new_name", metavar="TEXT")
+@click.option("--description", metavar="TEXT", help="'' for none.")
+@click.option("--nat/--no-nat", default=None, help=_NAT)
+def set_(app: App, name: str, new_name: str | None, description: str | None, nat: bool | None) -> None:
+    """Change a VSwitch, at once."""
+    changes = {"VSwitchName": new_name, "Description": description, "Nat": nat}
+    if all(value is None for value in changes.values()):
+        raise UsageFault("nothing to change: give at least one option (see --help)")
+    app.client.regional("ModifyVSwitchAttribute", VPC, VSwitchId=find_id(app.client, VSWITCH, name), **changes)
+
+
 @command("delete")
 @click.argument("name", shell_complete=names("vswitch"))
 def delete(app: App, name: str) -> None:
@@ -100,6 +118,7 @@ vswitch = LazyGroup(
         "create": (__name__, "create", "Create a VSwitch."),
         "ls": (__name__, "ls", "List VSwitches."),
         "show": (__name__, "show", "Show one VSwitch."),
+        "set": (__name__, "set_", "Change name, description, or whether instances go out."),
         "delete": (__name__, "delete", "Delete an unused VSwitch."),
     },
 )

@@ -43,11 +43,18 @@ def test_one_thing_is_checked_and_it_must_be_there(cloud: Cloud) -> None:
     assert cloud.jobs("image.check") == []
 
 
+def _detection(cloud: Cloud, **more: Any) -> dict[str, Any]:
+    [image] = cloud.call("DescribeImages", {"ImageId": "tiny_x64"}, **more)["Images"]["Image"]
+    shown: dict[str, Any] = image["DetectionOptions"]
+    return shown
+
+
 def test_the_report_is_there_when_the_job_has_ended(cloud: Cloud) -> None:
     cloud.add_image()
     job_id = check(cloud, ImageId="tiny_x64")
     [job] = cloud.jobs("image.check")
     assert (job.id, job.resource_id, job.data) == (job_id, "tiny_x64", {"source": {}, "declared": ""})
+    assert _detection(cloud)["Status"] == "Processing"
     waiting = report(cloud, job_id)
     assert (waiting["Status"], waiting["Result"], waiting["Items"]["Item"]) == ("Pending", "", [])
     with cloud.store.write() as session:
@@ -55,7 +62,13 @@ def test_the_report_is_there_when_the_job_has_ended(cloud: Cloud) -> None:
         row.state, row.data = "succeeded", row.data | {"report": stored(image_check.unreadable("it is a text"))}
     found = report(cloud, job_id)
     assert (found["Status"], found["Result"], found["Platform"]) == ("Succeeded", "Failed", "")
+    assert _detection(cloud)["Status"] == "Finished"
+    assert _detection(cloud)["Items"]["Item"] == [
+        {"Name": "file format", "Value": "it is a text", "RiskLevel": "High", "RiskCode": "Format"}
+    ]
+    other = cloud.add_account()
+    assert _detection(cloud, account_id=other) == {"Status": "", "Items": {"Item": []}}
     [item] = found["Items"]["Item"]
     assert (item["Name"], item["Result"], item["Value"]) == ("Format", "Failed", "it is a text")
     with pytest.raises(ApiError, match="does not exist"):
-        report(cloud, job_id, account_id=cloud.add_account())
+        report(cloud, job_id, account_id=other)

@@ -96,6 +96,7 @@ WRONG_IMPORTS: list[tuple[dict[str, Any], str]] = [
     (_disks("system.vhd") | {"ImageName": "1"}, "InvalidImageName.Malformed"),
     (_disks("system.vhd") | {"Description": "http://x"}, "InvalidDescription.Malformed"),
     (_disks("system.vhd") | {"BootMode": "UEFI"}, "UnsupportedParameter"),
+    (_disks("system.vhd") | {"DetectionStrategy": "Thorough"}, "InvalidDetectionStrategy.ValueNotSupported"),
     ({"DiskDeviceMapping.1.OSSObject": "http://169.254.169.254/latest"}, "InvalidOSSObject.Malformed"),
     ({"DiskDeviceMapping.1.OSSObject": "https://files.example.com/system.vhd"}, "InvalidOSSObject.Malformed"),
     ({"DiskDeviceMapping.1.OSSObject": "file:///etc/shadow"}, "InvalidOSSObject.Malformed"),

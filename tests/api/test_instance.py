@@ -121,7 +121,9 @@ def test_a_password_is_kept_as_a_hash_only_and_a_key_pair_goes_before_it(ready: 
         ({"ZoneId": "elsewhere"}, "InvalidZoneId.NotFound"),
         ({"RegionId": "elsewhere"}, "InvalidRegionId.NotFound"),
         ({"InstanceChargeType": "PrePaid"}, "UnsupportedParameter"),
-        ({"InternetMaxBandwidthOut": 5}, "UnsupportedParameter"),
+        ({"InternetMaxBandwidthOut": 201}, "InvalidInternetMaxBandwidthOut.ValueNotSupported"),
+        ({"InternetMaxBandwidthIn": 0}, "InvalidInternetMaxBandwidthIn.ValueNotSupported"),
+        ({"InternetChargeType": "PayByDay"}, "InvalidInternetChargeType.ValueNotSupported"),
         ({"InstanceType": "ecs.m1.medium"}, "OperationDenied.NoStock"),
     ],
 )

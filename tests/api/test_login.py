@@ -186,11 +186,8 @@ def test_user_data_that_is_refused(ready: Cloud) -> None:
     assert refusal(ready, MODIFY, InstanceId=stopped, UserData="%%")[0] == "InvalidUserData.Base64FormatInvalid"
 
 
-@pytest.mark.parametrize(
-    "params",
-    [{"SecurityGroupIds": ["sg-x"]}, {"RemoteConnectionOptions": {"Password": "abc123", "Type": "vnc"}}],
-)
-def test_parts_of_the_public_action_for_later(ready: Cloud, params: dict[str, Any]) -> None:
+def test_a_part_of_the_public_action_for_later(ready: Cloud) -> None:
+    params = {"RemoteConnectionOptions": {"Password": "abc123", "Type": "vnc"}}
     assert refusal(ready, MODIFY, InstanceId=add(ready), **params)[0] == "UnsupportedParameter"
 
 

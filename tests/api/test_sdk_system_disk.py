@@ -66,7 +66,7 @@ def test_the_first_sdk(core: Any, cloud: Cloud, stopped: str) -> None:
     assert (point["TimeStamp"], point["IOPSTotal"]) == ("2026-11-23T07:30:00Z", 10)
     changed = ModifyInstanceSpecRequest()
     changed.set_InstanceId(stopped)
-    changed.set_InternetMaxBandwidthOut(5)
+    changed.set_TemporaryStartTime("2026-12-01T00:00Z")
     with pytest.raises(ServerException) as caught:
         core(changed)
     assert caught.value.get_error_code() == "UnsupportedParameter"

@@ -142,7 +142,10 @@ def test_a_vswitch_lives_from_creation_to_deletion(cloud: Cloud, version: str) -
     [table] = cloud.call("DescribeRouteTables", {"RouteTableId": attributes["RouteTable"]["RouteTableId"]})[
         "RouteTables"
     ]["RouteTable"]
-    assert [entry["DestinationCidrBlock"] for entry in table["RouteEntrys"]["RouteEntry"]] == ["192.168.1.0/24"]
+    assert [entry["DestinationCidrBlock"] for entry in table["RouteEntrys"]["RouteEntry"]] == [
+        "192.168.1.0/24",
+        "100.64.0.0/10",
+    ]
     cloud.call("DeleteVSwitch", {"VSwitchId": vswitch_id}, version=version)
     assert cloud.call("DescribeVSwitches")["TotalCount"] == 0
 

@@ -15,6 +15,7 @@ from agent.jobs import translate
 from agent.jobs.kinds import instance as kinds
 from agent.jobs.layers.turns import Turns
 from agent.jobs.model import Context, Finish, Locks
+from agent.jobs.translate_filter import FilterSpecs
 from agent.store.schema import Image, Instance
 from tests.support.agent import flat
 from tests.support.cloud import Cloud
@@ -69,6 +70,7 @@ def shut_down(cloud: Cloud, instance_id: str, reason: str) -> None:
         config=cloud.services.config,
         store=cloud.store,
         drivers=drivers,
+        filters=FilterSpecs(),
         locks=Locks(),
         turns=Turns(),
         clock=cloud.clock,

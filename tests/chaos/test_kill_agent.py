@@ -19,7 +19,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
-from tests.support.killed import crash_file
+from tests.support.killed import cases, crash_file
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
@@ -42,28 +42,34 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "instance.reboot": ("RebootInstance", {"ForceStop": "true"}),
     "instance.release": ("DeleteInstance", {"Force": "true"}),
 }
-# Two are no calls of anybody's; the other needs a guest agent, which the tiny guest has not: tests/unit/jobs covers it.
-NOT_HERE = ("instance.settle", "instance.resume", "instance.password")
-Case = tuple[str, str, str]
+# Two are no calls of anybody; one needs a guest agent, which the tiny guest has not: tests/unit/jobs covers it; the
+# last is in test_kill_addresses.
+NOT_HERE = ("instance.settle", "instance.resume", "instance.password", "instance.network")
 
 
-def _cases() -> list[Case]:
+def _ordered(left: list[pytest.ParameterSet]) -> list[pytest.ParameterSet]:
     """Each begins with what the one before it leaves, as far as possible: that saves most preparations."""
-    left = [
-        (kind.name, step.name, when)
-        for kind in KINDS.values()
-        if kind.name.startswith("instance.") and kind.name not in NOT_HERE
-        for step in kind.steps
-        for when in ("before", "after")
-    ]
-    cases: list[Case] = []
+    ordered: list[pytest.ParameterSet] = []
     state = None
     while left:
-        case = next((one for one in left if STATES[one[0]][0] == state), left[0])
+        case = next((one for one in left if STATES[_kind_of(one)][0] == state), left[0])
         left.remove(case)
-        cases.append(case)
-        state = STATES[case[0]][1]
-    return cases
+        ordered.append(case)
+        state = STATES[_kind_of(case)][1]
+    return ordered
+
+
+def _kind_of(case: pytest.ParameterSet) -> str:
+    return str(case.values[0])
+
+
+KILLS = [
+    case
+    for kind in KINDS.values()
+    if kind.name.startswith("instance.") and kind.name not in NOT_HERE
+    for case in cases(kind.steps, kind.name)
+]
+CASES = [*_ordered([case for case in KILLS if not case.marks]), *_ordered([case for case in KILLS if case.marks])]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +115,7 @@ def _id_in(answer: dict[str, Any]) -> str:
     return answer.get("InstanceId") or answer["InstanceIdSets"]["InstanceIdSet"][0]
 
 
-@pytest.mark.parametrize(("kind", "step", "when"), _cases())
+@pytest.mark.parametrize(("kind", "step", "when"), CASES)
 def test_the_next_agent_finishes_what_a_killed_one_began(
     victim: AgentProcess, libvirtd: PrivateLibvirt, crash_at: Path, kind: str, step: str, when: str
 ) -> None:

@@ -17,6 +17,7 @@ from agent.jobs.model import KINDS
 from tests.support.agent import HOST, AgentProcess, CallFailed, running_agent
 from tests.support.distribution import NAME, Distribution
 from tests.support.invariants import lasting_violations
+from tests.support.killed import cases
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.small_catalogue import BUILT, PULLED, SmallCatalogue
 from tests.support.waiting import wait_for
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(120)]
 ACTIONS = {BUILD: ("BuildImage", BUILT), PULL: ("PullImage", PULLED)}
 # All but the second step of a build are those of a download.
 STEPS = {BUILD: KINDS[BUILD].steps[1:2], PULL: KINDS[PULL].steps}
-CASES = [(kind, step.name, when) for kind in (BUILD, PULL) for step in STEPS[kind] for when in ("before", "after")]
+CASES = [case for kind in (BUILD, PULL) for case in cases(STEPS[kind], kind)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import HOST, AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
-from tests.support.killed import crash_file
+from tests.support.killed import cases, crash_file
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.transfers import put_by_hand
 
@@ -43,7 +43,7 @@ def crash_at(victim: AgentProcess) -> Iterator[Path]:
         yield file
 
 
-@pytest.mark.parametrize(("step", "when"), [(s.name, when) for s in KINDS[KIND].steps for when in ("before", "after")])
+@pytest.mark.parametrize(("step", "when"), cases(KINDS[KIND].steps))
 def test_the_next_agent_finishes_what_a_killed_one_began(
     victim: AgentProcess, crash_at: Path, step: str, when: str
 ) -> None:

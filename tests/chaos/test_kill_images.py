@@ -18,17 +18,13 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
-from tests.support.killed import crash_file
+from tests.support.killed import cases, crash_file
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 CREATE, DROP = "image.create", "image.drop_files"
 DATA = [{"Category": "cloud", "Size": 5}]
-
-
-def _cases(kind: str) -> list[tuple[str, str]]:
-    return [(step.name, when) for step in KINDS[kind].steps for when in ("before", "after")]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +72,7 @@ def _is_clean(process: AgentProcess) -> None:
     assert lasting_violations(process) == []
 
 
-@pytest.mark.parametrize(("step", "when"), _cases(CREATE))
+@pytest.mark.parametrize(("step", "when"), cases(KINDS[CREATE].steps))
 def test_an_image_is_made_all_the_same(victim: tuple[AgentProcess, str], crash_at: Path, step: str, when: str) -> None:
     process, instance_id = victim
     params = {"InstanceId": instance_id, "ClientToken": str(uuid.uuid4())}
@@ -85,7 +81,7 @@ def test_an_image_is_made_all_the_same(victim: tuple[AgentProcess, str], crash_a
     _is_clean(process)
 
 
-@pytest.mark.parametrize(("step", "when"), _cases(DROP))
+@pytest.mark.parametrize(("step", "when"), cases(KINDS[DROP].steps))
 def test_the_files_of_a_deleted_image_are_removed_all_the_same(
     victim: tuple[AgentProcess, str], crash_at: Path, step: str, when: str
 ) -> None:

@@ -27,6 +27,7 @@ from agent.jobs.model import KINDS
 from tests.support import disks, sequence
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
+from tests.support.killed import cases
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login, run
 from tests.support.waiting import wait_for
@@ -34,9 +35,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 PASSWORD = "Passw0rd!x"
-CASES = [
-    (kind, step.name, when) for kind in (TAKE, COLLECT) for step in KINDS[kind].steps for when in ("before", "after")
-]
+CASES = [case for kind in (TAKE, COLLECT) for case in cases(KINDS[kind].steps, kind)]
 
 
 @dataclass

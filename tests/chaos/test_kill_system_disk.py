@@ -15,7 +15,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
-from tests.support.killed import crash_file
+from tests.support.killed import cases, crash_file
 from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
@@ -42,7 +42,7 @@ def crash_at(victim: tuple[AgentProcess, str]) -> Iterator[Path]:
         yield file
 
 
-@pytest.mark.parametrize(("step", "when"), [(s.name, when) for s in KINDS[KIND].steps for when in ("before", "after")])
+@pytest.mark.parametrize(("step", "when"), cases(KINDS[KIND].steps))
 def test_the_next_agent_finishes_what_a_killed_one_began(
     victim: tuple[AgentProcess, str], crash_at: Path, step: str, when: str
 ) -> None:

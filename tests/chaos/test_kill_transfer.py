@@ -20,7 +20,7 @@ from agent.app import CRASH_VARIABLE
 from agent.jobs.model import KINDS
 from tests.support.agent import HOST, AgentProcess, CallFailed, running_agent
 from tests.support.invariants import lasting_violations
-from tests.support.killed import crash_file
+from tests.support.killed import cases, crash_file
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.transfers import download, ended, objects, upload
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 TASKS = ("ImportImage", "ExportImage", "ConvertImage")
 KINDS_HERE = [kind for kind in KINDS.values() if kind.task in TASKS]
-CASES = [(kind.name, step.name, when) for kind in KINDS_HERE for step in kind.steps for when in ("before", "after")]
+CASES = [case for kind in KINDS_HERE for case in cases(kind.steps, kind.name)]
 UNDONE = [
     (kind.name, step.name, when)
     for kind in KINDS_HERE

@@ -1,5 +1,5 @@
-"""SIGKILL of the agent after every step of adopting a guest, and of copying an image, on either side, when all is done
-and nothing is journalled: the next agent finishes it."""
+"""SIGKILL of the agent after every step of adopting a guest, of copying an image, on either side, and of cloning a
+security group to another region, when all is done and nothing is journalled: the next agent finishes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tests.support.regions import THERE, Regions, contents, shown, two_regions
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(180)]
 
-ADOPT, COPY, RECEIVE = "image.adopt", "image.copy", "image.receive"
+ADOPT, COPY, RECEIVE, CLONE = "image.adopt", "image.copy", "image.receive", "security-group.clone"
+SSH = {"IpProtocol": "tcp", "PortRange": "22/22", "SourceCidrIp": "10.0.0.0/8", "Description": "log in"}
 
 
 def _steps(*kinds: str) -> list[tuple[str, str]]:
@@ -83,3 +84,36 @@ def test_an_image_is_copied_all_the_same(lab: tuple[Regions, str], kind: str, st
     regions.there.wait_jobs()
     assert regions.leftovers() == []
     assert lasting_violations(regions.there) == []
+
+
+@pytest.mark.parametrize(("kind", "step"), _steps(CLONE))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_security_group_is_cloned_once_all_the_same(
+    lab: tuple[Regions, str], kind: str, step: str, when: str
+) -> None:
+    here, there = lab[0].here, lab[0].there
+    name = f"cloned-{uuid.uuid4()}"
+    group = here.call("CreateSecurityGroup", SecurityGroupName=name)["SecurityGroupId"]
+    here.call("AuthorizeSecurityGroup", SecurityGroupId=group, **SSH)
+    params = {"SecurityGroupId": group, "DestinationRegionId": THERE, "ClientToken": str(uuid.uuid4())}
+    _killed(here, f"{kind}:{step}:{when}", here, "CloneSecurityGroup", HOST, **params)
+    made = here.call("CloneSecurityGroup", HOST, **params)["SecurityGroupId"]
+    here.wait_jobs()
+    [shown] = there.call("DescribeSecurityGroups", SecurityGroupName=name)["SecurityGroups"]["SecurityGroup"]
+    assert shown["SecurityGroupId"] == made
+    [rule] = there.call("DescribeSecurityGroupAttribute", SecurityGroupId=made)["Permissions"]["Permission"]
+    assert (rule["PortRange"], rule["SourceCidrIp"], rule["Description"]) == ("22/22", "10.0.0.0/8", "log in")
+    there.call("DeleteSecurityGroup", SecurityGroupId=made)
+
+
+def test_nothing_is_left_of_a_clone_that_the_other_region_refuses(lab: tuple[Regions, str]) -> None:
+    here, there = lab[0].here, lab[0].there
+    group = here.call("CreateSecurityGroup")["SecurityGroupId"]
+    before = there.call("DescribeSecurityGroups")["TotalCount"]
+    params = {"SecurityGroupId": group, "DestinationRegionId": THERE, "VpcId": "vpc-none"}
+    answer = here.call("CloneSecurityGroup", HOST, **params)
+    here.wait_jobs()
+    [job] = here.call("DescribeJobs", HOST, JobId=[answer["JobId"]])["Jobs"]["Job"]
+    assert job["Status"] == "Failed"
+    assert f'the region {THERE} refused: InvalidVpcId.NotFound: The specified VpcId "vpc-none"' in job["Message"]
+    assert there.call("DescribeSecurityGroups")["TotalCount"] == before

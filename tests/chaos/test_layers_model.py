@@ -1,6 +1,6 @@
 """Random sequences of everything that is done with layers, compared with a model after each step (SPEC S3, D7).
 
-Store, jobs, files, libvirt and QEMU are real. `LAYERS_EXAMPLES` and `LAYERS_STEPS` make it longer; `LAYERS_SEED`
+Store, jobs, files, libvirt and QEMU are real. `LAYERS_EXAMPLES` and `LAYERS_STEPS` take other numbers; `LAYERS_SEED`
 repeats a run: a failure prints the seed and the steps.
 """
 
@@ -31,8 +31,7 @@ from tests.support.libvirtd import PrivateLibvirt
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(7200)]
 
-EXAMPLES = int(os.environ.get("LAYERS_EXAMPLES", "8"))
-STEPS = int(os.environ.get("LAYERS_STEPS", "30"))
+SHORT, LONG = (3, 25), (60, 60)  # sequences, and their steps
 SEED = int(os.environ.get("LAYERS_SEED") or random.SystemRandom().randrange(2**32))
 
 UNITS = 12  # at the beginning of each disk; another one is at its end
@@ -262,16 +261,21 @@ def machine(libvirtd: PrivateLibvirt, monkeypatch: pytest.MonkeyPatch) -> Iterat
             yield type("Machine", (LayersMachine,), {"farm": made, "libvirtd": libvirtd, "instances": instances})
 
 
-def test_every_disk_and_snapshot_keeps_its_content(machine: Any) -> None:
+@pytest.mark.parametrize("length", [SHORT, pytest.param(LONG, marks=pytest.mark.long)], ids=["short", "long"])
+def test_every_disk_and_snapshot_keeps_its_content(machine: Any, length: tuple[int, int]) -> None:
     print(f"LAYERS_SEED={SEED}")
+    examples, steps = (
+        int(os.environ.get(name, number))
+        for name, number in zip(("LAYERS_EXAMPLES", "LAYERS_STEPS"), length, strict=True)
+    )
 
     @seed(SEED)
     def run() -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=STEPS,
+                max_examples=examples,
+                stateful_step_count=steps,
                 deadline=None,
                 database=None,
                 phases=[Phase.generate],  # making a failure smaller would take hours

@@ -96,6 +96,7 @@ def test_gateways_follow_the_spec(lab: Lab) -> None:
     text = lab.in_router("ip", "-4", "-o", "addr", "show", "dev", "lo")
     assert sorted(line.split()[3] for line in text.splitlines()) == [
         "100.100.100.200/32",
+        "100.100.2.136/32",
         "127.0.0.1/8",
         "192.168.1.253/32",
         "192.168.2.253/32",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import select
 import socket
@@ -57,7 +58,7 @@ class Guest:
         return self.port.ip
 
     def member(self) -> MemberSpec:
-        return MemberSpec(self.port.tap, self.port.mac, (self.port.ip,), self.groups)
+        return MemberSpec(self.port.tap, self.port.mac, (self.port.ip, *self.port.secondary_ips), self.groups)
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         sock = self.ns.run(lambda: socket.socket(family, kind, protocol))
@@ -150,6 +151,18 @@ class Lab:
             guest.configure()
         return guest
 
+    def assign(self, guest: Guest, *further: str) -> None:
+        """Its addresses beside the primary one from now on, as far as the VPC goes."""
+        guest.port = dataclasses.replace(guest.port, secondary_ips=further)
+        self.apply(guest.port.vpc_id)
+        self.driver.wire_port(guest.port)
+
+    def relink(self, guest: Guest) -> None:
+        """A new link in place of one that was removed, as a restart of an instance makes it."""
+        guest.ns.run(lambda: self._link(guest))
+        self.driver.wire_port(guest.port)
+        guest.configure()
+
     def _link(self, guest: Guest) -> None:
         ip = guest.ns.ip
         with (netns.RUN_DIR / f"{self.prefix}-{guest.port.vpc_id}").open("rb") as router:
@@ -160,8 +173,13 @@ class Lab:
         guest.ns.sysctl({"ipv6/conf/all/disable_ipv6": 1})
 
     def spec(self, vpc: str = "vpc-a") -> FilterSpec:
-        members = tuple(guest.member() for guest in self.guests if guest.port.vpc_id == vpc)
+        members = tuple(self._member(guest) for guest in self.guests if guest.port.vpc_id == vpc)
         return FilterSpec(vpc, dict(self.rules), members, frozenset(self.smtp), frozenset(self.isolated))
+
+    def _member(self, guest: Guest) -> MemberSpec:
+        routes = self.vpcs[guest.port.vpc_id].routes
+        forwards = tuple(route.cidr for route in routes if route.tap == guest.port.tap)
+        return dataclasses.replace(guest.member(), forwards=forwards)
 
     def apply(self, vpc: str = "vpc-a", **rules: tuple[RuleSpec, ...]) -> None:
         """Rules by group, `sg_a` for `sg-a`; groups not named stay as they are."""

@@ -14,7 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +227,13 @@ def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_agent(libvirt_uri: str, **settings: Any) -> Iterator[AgentProcess]:
+def running_agent(
+    libvirt_uri: str, *, prepare: Callable[[Path], None] = lambda data: None, **settings: Any
+) -> Iterator[AgentProcess]:
+    """`prepare` is given the directory of its data before it starts."""
     agent = AgentProcess(libvirt_uri, **settings)
     try:
+        prepare(agent.root / "data")
         agent.start()
         yield agent
     finally:

@@ -103,6 +103,20 @@ class HypervisorStandIn:
         return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
 
 
+class NetworkStandIn:
+    """A host with an address on a LAN; `taken`: its ports that something uses, as (protocol, port)."""
+
+    def __init__(self) -> None:
+        self.addresses = ["127.0.0.1/8", "192.168.7.10/24"]
+        self.taken: set[tuple[str, int]] = set()
+
+    def host_addresses(self) -> list[str]:
+        return self.addresses
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        return (protocol, port) in self.taken
+
+
 class StorageStandIn:
     """A disk of 100 GiB, half of it free. `allocated`: bytes that layers and images take, by id; others none."""
 
@@ -171,7 +185,7 @@ class Cloud:
         self.store = fresh_store(directory / "ecs.db")
         self.runner = RunnerStandIn()
         self.hypervisor, self.tunnels = HypervisorStandIn(), TunnelsStandIn()
-        self.storage = StorageStandIn()
+        self.storage, self.network = StorageStandIn(), NetworkStandIn()
         hypervisor, sealer = cast(Hypervisor, self.hypervisor), Sealer(directory / "host.key")
         storage, settings = cast(Storage, self.storage), Config(**config)
         self.objects = ObjectStores(LocalBuckets(directory / "buckets"), directory / "staging", {})
@@ -187,7 +201,7 @@ class Cloud:
             runner=self.runner,
             hypervisor=hypervisor,
             storage=storage,
-            network=cast(Network, None),
+            network=cast(Network, self.network),
             builder=CatalogueStandIn(),
             objects=self.objects,
             uploads=self.uploads,

@@ -25,7 +25,8 @@ import agent.jobs.kinds  # noqa: F401  (registers every kind of job)
 from agent.config import Config
 from agent.core import ids
 from agent.core.clock import SystemClock
-from agent.core.protocols import Builder, Converter, Hypervisor, Inspector, Network, Objects, Seeds, Storage
+from agent.core.image_protocols import Builder, Converter, Inspector
+from agent.core.protocols import Hypervisor, Network, Objects, Seeds, Storage
 from agent.core.specs import DiskSpec, DomainSpec
 from agent.drivers.hypervisor.libvirt_driver import LibvirtDriver
 from agent.drivers.storage.local import LocalStorage

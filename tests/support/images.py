@@ -30,6 +30,19 @@ def image(image_id: str) -> Path:
     return built
 
 
+def shared_appliance() -> Path:
+    """The directory for what agent/drivers/image/appliance.py makes."""
+    shared = CACHE / "appliance"
+    shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return shared
+
+
+def share_appliance(data: Path) -> None:
+    """An agent that begins with this data directory finds the appliance that looks into disks, or makes it for all."""
+    data.mkdir(exist_ok=True)
+    (data / "appliance").symlink_to(shared_appliance())
+
+
 def _fingerprint(image_id: str) -> str:
     """Changes with everything the build of this image reads from the repository."""
     shared = [path for path in CATALOGUE.iterdir() if path.is_file()]

@@ -14,7 +14,9 @@ from typing import Any
 import libvirt
 from pyroute2 import IPRoute, NetNS, netns
 
-from tests.support.agent import HOST, AgentProcess
+from agent.core.ids import CLASSIC_VPC
+from tests.support.agent import HOST, VPC, AgentProcess
+from tests.support.public_addresses import routed
 
 
 def violations(agent: AgentProcess) -> list[str]:
@@ -58,7 +60,7 @@ def _statuses(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]
         live = {name: domain.XMLDesc() for name, domain in domains.items() if domain.isActive()}
     finally:
         connection.close()
-    found += _disks_of_guests(agent, live)
+    found += _disks_of_guests(agent, live) + _cards_of_guests(agent, live)
     for instance in instances:
         state = states.get(f"{agent.prefix}-{instance['InstanceId']}", libvirt.VIR_DOMAIN_SHUTOFF)
         wanted = {"Running": libvirt.VIR_DOMAIN_RUNNING, "Stopped": libvirt.VIR_DOMAIN_SHUTOFF}
@@ -79,11 +81,25 @@ def _disks_of_guests(agent: AgentProcess, live: dict[str, str]) -> list[str]:
     return found
 
 
+def _cards_of_guests(agent: AgentProcess, live: dict[str, str]) -> list[str]:
+    """Each running domain has exactly the network cards of its instance."""
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        cards = database.execute("SELECT instance_id, mac FROM network_interfaces").fetchall()
+    found = []
+    for name, description in live.items():
+        wanted = {mac for instance_id, mac in cards if f"{agent.prefix}-{instance_id}" == name}
+        present = {mac.get("address", "") for mac in ET.fromstring(description).iterfind("./devices/interface/mac")}
+        found += _differ(f"network card of {name}", wanted, present)
+    return found
+
+
 def _files(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
     data = agent.root / "data"
     found = _layers(agent) + _images(agent)
     ids = {i["InstanceId"] for i in instances}
-    found += _differ("seed", ids, {path.stem for path in (data / "seeds").glob("*.iso")})
+    with closing(sqlite3.connect(f"file:{data}/ecs.db?mode=ro", uri=True)) as database:
+        seeded = {row[0] for row in database.execute("SELECT id FROM instances WHERE setup = 'seed'")}
+    found += _differ("seed", seeded & ids, {path.stem for path in (data / "seeds").glob("*.iso")})
     found += [f"staging file {path.name} is left over" for path in (data / "staging").iterdir()]
     logs = {path.stem for path in (data / "console").glob("*.log")}
     found += [f"console log: {item} is left over" for item in sorted(logs - ids)]
@@ -134,30 +150,73 @@ def _base(agent: AgentProcess, layer: str, parent: str | None) -> list[str]:
 
 
 def _network(agent: AgentProcess, instances: list[dict[str, Any]]) -> list[str]:
-    vpcs = {v["VpcId"] for v in agent.call("DescribeVpcs", PageSize=50)["Vpcs"]["Vpc"]}
+    """The classic network counts as a VPC, though no action shows it; there instances may have two cards."""
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        vpcs = {vpc_id for (vpc_id,) in database.execute("SELECT id FROM vpcs")}
+        cards = database.execute("SELECT id, vpc_id, instance_id, tap, ip FROM network_interfaces").fetchall()
+        secondary: dict[str, list[str]] = {card[0]: [] for card in cards}
+        for interface, ip in database.execute("SELECT interface_id, ip FROM secondary_addresses"):
+            secondary[interface].append(ip)
     prefix = f"{agent.prefix}-"
     spaces = {name.removeprefix(prefix) for name in netns.listnetns() if name.startswith(prefix)}
     found = _differ("namespace", vpcs, spaces)
     with IPRoute() as root:
         names = [link.get_attr("IFLA_IFNAME") for link in root.get_links()]
-    found += [f"link {name} is left in the root namespace" for name in names if name.startswith(agent.prefix)]
+    pairs, addresses = _public(agent)
+    found += _differ("link in the root namespace", pairs, {name for name in names if name.startswith(agent.prefix)})
+    found += _differ("route to a public address", addresses, routed(agent.prefix))
+    running = {instance["InstanceId"] for instance in instances if instance["Status"] == "Running"}
     for vpc_id in vpcs & spaces:
-        running = [i for i in instances if i["Status"] == "Running" and i["VpcAttributes"]["VpcId"] == vpc_id]
-        addresses = {f"{i['VpcAttributes']['PrivateIpAddress']['IpAddress'][0]}/32" for i in running}
-        found += _in_namespace(agent, prefix + vpc_id, len(running), addresses)
+        here = [card for card in cards if card[1] == vpc_id and card[2] in running]
+        addresses = {f"{card[4]}/32" for card in here} | {f"{ip}/32" for one in here for ip in secondary[one[0]]}
+        found += _in_namespace(agent, prefix + vpc_id, {card[3] for card in here}, addresses)
+        if vpc_id != CLASSIC_VPC:
+            found += _custom_routes(agent, vpc_id, prefix + vpc_id, {card[2] for card in here})
     return found
 
 
-def _in_namespace(agent: AgentProcess, name: str, count: int, addresses: set[str]) -> list[str]:
+def _custom_routes(agent: AgentProcess, vpc_id: str, name: str, running: set[str]) -> list[str]:
+    """Each entry leads to its instance while that runs, and else nowhere."""
+    [table] = agent.call("DescribeRouteTables", VPC, VpcId=vpc_id)["RouteTables"]["RouteTable"]
+    entries = [entry for entry in table["RouteEntrys"]["RouteEntry"] if entry["Type"] == "Custom"]
+    with NetNS(name) as space:
+        made = [
+            (f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}", bool(route.get_attr("RTA_OIF")))
+            for route in space.get_routes(table=254, proto=82)
+        ]
+    wanted = {entry["DestinationCidrBlock"] for entry in entries}
+    leading = {entry["DestinationCidrBlock"] for entry in entries if entry["InstanceId"] in running}
+    by_host = {entry["DestinationCidrBlock"] for entry in entries if entry["NextHopType"] == "Host"}
+    found = _differ(f"route nowhere in {name}", wanted, {cidr for cidr, leads in made if not leads})
+    return found + _differ(f"custom route in {name}", leading, {cidr for cidr, leads in made if leads} - by_host)
+
+
+def _public(agent: AgentProcess) -> tuple[set[str], set[str]]:
+    """(links of the host that lead to VPCs, public addresses behind them). Without an uplink a VPC has a link while
+    something of the host leads to it."""
+    bound = "SELECT ip, interface_id FROM public_addresses WHERE interface_id IS NOT NULL"
+    with closing(sqlite3.connect(f"file:{agent.root}/data/ecs.db?mode=ro", uri=True)) as database:
+        addresses = {ip for ip, _ in database.execute(bound)}
+        reached = database.execute(
+            "SELECT link FROM vpcs JOIN network_interfaces i ON i.vpc_id = vpcs.id WHERE i.id IN"
+            " (SELECT interface_id FROM public_addresses UNION SELECT interface_id FROM port_forwards)"
+        )
+        links = {link for (link,) in reached}
+        if agent.settings["uplink"] != "none":
+            links = {link for (link,) in database.execute("SELECT link FROM vpcs")}
+    return {f"{agent.prefix}-up{link}" for link in links}, addresses
+
+
+def _in_namespace(agent: AgentProcess, name: str, wanted: set[str], addresses: set[str]) -> list[str]:
     with NetNS(name) as space:
         links = {link["index"]: link.get_attr("IFLA_IFNAME") for link in space.get_links()}
         taps = {index for index, link in links.items() if link.startswith(agent.prefix)}
         routes = {
             f"{route.get_attr('RTA_DST')}/{route['dst_len']}"
             for route in space.get_routes(table=254)
-            if route.get_attr("RTA_OIF") in taps
+            if route.get_attr("RTA_OIF") in taps and not route.get_attr("RTA_GATEWAY")
         }
         neighbours = {f"{n.get_attr('NDA_DST')}/32" for n in space.get_neighbours() if n["ifindex"] in taps}
-    found = [] if len(taps) == count else [f"{name} has {len(taps)} taps for {count} running instances"]
+    found = _differ(f"tap in {name}", wanted, {links[index] for index in taps})
     found += _differ(f"route in {name}", addresses, routes)
     return found + _differ(f"neighbour in {name}", addresses, neighbours & (addresses | neighbours))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -39,10 +40,10 @@ def request(kind: int, *, client: bytes = bytes(4), flags: int = 0, mac: str = P
     return struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + bytes(4) + b"\xff" * 4 + udp
 
 
-def answer(packet: bytes) -> dhcp.Answer | None:
+def answer(packet: bytes, port: PortSpec = PORT) -> dhcp.Answer | None:
     parsed = dhcp.parse(packet)
     assert parsed is not None
-    return dhcp.answer(parsed, PORT)
+    return dhcp.answer(parsed, port)
 
 
 def options(packet: bytes) -> dict[int, bytes]:
@@ -85,6 +86,24 @@ def test_offer() -> None:
         28: socket.inet_aton("192.168.0.255"),
         121: b"\x20" + SERVER + bytes(4) + b"\x20" + bytes([100, 100, 100, 200]) + SERVER + b"\0" + SERVER,
     }
+
+
+def test_the_two_cards_of_the_classic_network() -> None:
+    """No default route by the intranet's, and nothing but it by the internet's (SPEC N4)."""
+    metadata = bytes([100, 100, 100, 200])
+    intranet = answer(request(dhcp.DISCOVER), replace(PORT, default_route=False))
+    assert intranet is not None
+    told = options(intranet.packet)
+    assert 3 not in told
+    servers = [metadata, *map(socket.inet_aton, PORT.dns)]
+    assert told[121] == b"\x20" + SERVER + bytes(4) + b"".join(b"\x20" + server + SERVER for server in servers)
+    card = replace(PORT, nic_type="internet", ip="203.0.113.9", prefix_length=32, gateway="100.100.100.253")
+    internet = answer(request(dhcp.DISCOVER), card)
+    assert internet is not None
+    told, gateway = options(internet.packet), bytes([100, 100, 100, 253])
+    assert (told[1], told[3], told[54]) == (b"\xff" * 4, gateway, gateway)
+    assert told[121] == b"\x20" + gateway + bytes(4) + b"\0" + gateway
+    assert not {6, 28} & set(told)
 
 
 @pytest.mark.parametrize(

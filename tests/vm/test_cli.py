@@ -72,6 +72,24 @@ def test_plain_ssh_reaches_it_by_name(environ: dict[str, str], ecsctl: Ecsctl, g
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
+def test_the_rules_that_its_router_has_are_explained(ecsctl: Ecsctl, guest: str) -> None:
+    shown = ecsctl("security-group", "explain", "--from", "203.0.113.9", "--to", NAME, "--port", "ssh", "--trail")
+    assert "tcp 22: Accept" in shown
+    assert 'rule of "default" at priority 110: Accept TCP 22/22 from 0.0.0.0/0' in shown
+    assert "oifname vmap @ingress" in shown
+    from_anywhere = (
+        "security-group",
+        "explain",
+        "--to",
+        NAME,
+        "--port",
+        "23",
+        "--query",
+        "Explanations.Explanation[].Verdict",
+    )
+    assert ecsctl(*from_anywhere) == "Drop\n"
+
+
 def test_snapshots_and_policies(ecsctl: Ecsctl, guest: str) -> None:
     taken = ecsctl("snapshot", "create", "cli-before", "--instance", NAME).strip()
     assert ecsctl("snapshot", "show", taken, "--query", "Status") == "accomplished\n"

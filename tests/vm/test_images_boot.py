@@ -93,6 +93,8 @@ def boot_first(guest: PlainGuest, key: paramiko.PKey) -> str:
     return host_key(client)
 
 
+# Every other test with a guest boots it, with seeds of the agent: test_instance, test_login, test_custom_image.
+@pytest.mark.long
 def test_tiny_image_keeps_the_contract_of_the_seed(image: Path, tmp_path: Path) -> None:
     first, second = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
     with PlainGuest(tmp_path, image, seed(tmp_path, first, "one", "*")) as guest:

@@ -64,6 +64,7 @@ def test_a_password_is_refused_where_a_key_is_bound(agent: AgentProcess, guest: 
         pass
 
 
+@pytest.mark.long  # most other tests log in so
 def test_login_with_a_password(agent: AgentProcess) -> None:
     instance_id = agent.run_instance(Password=PASSWORD)
     with login(agent, instance_id, password=PASSWORD) as client:
@@ -143,6 +144,7 @@ def test_a_crashed_qemu_is_shown_within_seconds(agent: AgentProcess, guest: str,
     agent.wait_status(guest, "Running")
 
 
+@pytest.mark.long  # test_login restarts inside, too
 def test_a_reboot_inside_the_guest_keeps_it_running(agent: AgentProcess, guest: str, key: str) -> None:
     with login(agent, guest, key=key) as client:
         boots = _console(agent, guest).count("tiny: ready")  # of earlier tests, too

@@ -58,6 +58,7 @@ class Guest:
             before = self.boots()
             client.exec_command("reboot")
         wait_for("one more boot", lambda: self.boots() > before)
+        assert self.agent.status(self.id) == "Running"
 
     def seed(self) -> tuple[int, int]:
         """Changes whenever the seed is written."""
@@ -96,16 +97,18 @@ def own_key() -> tuple[str, str]:
     return pem.decode(), public.decode() + " the user's own"
 
 
+@pytest.mark.parametrize("inside", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_new_credentials_work_from_the_next_console_restart_on(
-    agent: AgentProcess, guests: tuple[Guest, Guest]
+    agent: AgentProcess, guests: tuple[Guest, Guest], inside: bool
 ) -> None:
-    guest, _ = guests
+    """`inside`: one more restart inside the guest, with the key pair bound: neither does that bring it."""
+    guest, other = guests
     own, own_line = own_key()
     bound = agent.call("CreateKeyPair", KeyPairName="login-test")["PrivateKeyBody"]
     guest.run(f"mkdir -p /root/.ssh; echo {own_line!r} >>/root/.ssh/authorized_keys", password=OLD)
     host_key = guest.host_key(key=own)
     _reset_the_passwords(agent, guests)
-    _bind_the_key_pair(agent, guests, bound)
+    _bind_the_key_pair(agent, guests, bound, inside)
     _unbind_it(agent, guest, bound)
     assert guest.run("cat /root/.ssh/authorized_keys", key=own).splitlines() == [own_line]
     agent.call("ModifyInstanceAttribute", InstanceId=guest.id, Password=LAST)
@@ -114,6 +117,8 @@ def test_new_credentials_work_from_the_next_console_restart_on(
     assert guest.accepts(password=LAST)
     assert guest.host_key(password=LAST) == host_key
     assert guest.run(f"cat {COUNTER}", password=LAST) == "ran\n"
+    agent.call("DetachKeyPair", KeyPairName="login-test", InstanceIds=json.dumps([other.id]))
+    agent.call("DeleteKeyPairs", KeyPairNames='["login-test"]')
 
 
 def _reset_the_passwords(agent: AgentProcess, guests: tuple[Guest, Guest]) -> None:
@@ -135,13 +140,14 @@ def _reset_the_passwords(agent: AgentProcess, guests: tuple[Guest, Guest]) -> No
     assert not guest.accepts(password=OLD)
 
 
-def _bind_the_key_pair(agent: AgentProcess, guests: tuple[Guest, Guest], key: str) -> None:
+def _bind_the_key_pair(agent: AgentProcess, guests: tuple[Guest, Guest], key: str, inside: bool) -> None:
     """To both in one call: password login ends when the key begins to work, at the next start."""
     guest, _ = guests
     ids = [one.id for one in guests]
     answer = agent.call("AttachKeyPair", KeyPairName="login-test", InstanceIds=json.dumps(ids))
     assert (answer["TotalCount"], answer["FailCount"]) == ("2", "0")
-    guest.restart_inside(password=NEW)
+    if inside:
+        guest.restart_inside(password=NEW)
     assert guest.accepts(password=NEW)
     assert not guest.accepts(key=key)
     assert guest.keys_in_effect() == 0

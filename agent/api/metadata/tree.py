@@ -82,17 +82,18 @@ def _meta_data(facts: InstanceFacts) -> Tree:
         "instance-id": facts.instance_id,
         "mac": primary.mac,
         "network": {"interfaces": {"macs": {one.mac: _interface(one) for one in facts.interfaces}}},
-        "network-type": "vpc",
+        "network-type": "vpc" if primary.vpc_id else "classic",
         "owner-account-id": facts.owner_id,
         "private-ipv4": primary.ip,
         "region-id": facts.region_id,
         "serial-number": facts.serial_number,
-        "vpc-cidr-block": primary.vpc_cidr,
-        "vpc-id": primary.vpc_id,
-        "vswitch-cidr-block": primary.vswitch_cidr,
-        "vswitch-id": primary.vswitch_id,
         "zone-id": facts.zone_id,
+        **_vpc(primary),
     }
+    if facts.public_ip:
+        tree["public-ipv4"] = facts.public_ip
+    if facts.eip:
+        tree["eipv4"] = facts.eip
     if facts.disks:
         tree["disks"] = {disk.serial: {"id": disk.id, "name": disk.name} for disk in facts.disks}
     if facts.name_servers:
@@ -103,12 +104,21 @@ def _meta_data(facts: InstanceFacts) -> Tree:
 
 
 def _interface(interface: InterfaceFacts) -> Tree:
-    return {
+    tree: Tree = {
         "gateway": interface.gateway,
         "netmask": interface.netmask,
-        "network-interface-id": interface.id,
         "primary-ip-address": interface.ip,
-        "private-ipv4s": json.dumps([interface.ip]),
+    }
+    if interface.vpc_id:
+        tree["network-interface-id"] = interface.id
+        tree["private-ipv4s"] = json.dumps([interface.ip, *interface.secondary])
+    return tree | _vpc(interface)
+
+
+def _vpc(interface: InterfaceFacts) -> dict[str, str]:
+    if not interface.vpc_id:
+        return {}
+    return {
         "vpc-cidr-block": interface.vpc_cidr,
         "vpc-id": interface.vpc_id,
         "vswitch-cidr-block": interface.vswitch_cidr,

@@ -51,7 +51,7 @@ def _meta_data(spec: SeedSpec) -> str:
 
 
 def _network_config(spec: SeedSpec) -> str:
-    return (
+    text = (
         "version: 2\n"
         "ethernets:\n"
         "  eth0:\n"
@@ -59,6 +59,11 @@ def _network_config(spec: SeedSpec) -> str:
         "    set-name: eth0\n"
         "    dhcp4: true\n"
     )
+    if spec.internet_mac:  # may turn up later: cloud-init waits for cards that it shall give a name
+        text += (
+            f"  eth1:\n    match: {{macaddress: {_quoted(spec.internet_mac)}}}\n    optional: true\n    dhcp4: true\n"
+        )
+    return text
 
 
 def _quoted(text: str) -> str:

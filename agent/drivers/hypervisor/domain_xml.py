@@ -60,6 +60,13 @@ def disk_xml(disk: DiskSpec) -> str:
     return ET.tostring(element, encoding="unicode") + "\n"
 
 
+def nic_xml(nic: NicSpec) -> str:
+    """One network card, for a domain that runs already."""
+    element = _nic(nic)
+    ET.indent(element)
+    return ET.tostring(element, encoding="unicode") + "\n"
+
+
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
     element = ET.SubElement(parent, tag, attributes)
     element.text = text

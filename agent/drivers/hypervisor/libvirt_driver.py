@@ -13,9 +13,18 @@ from pathlib import Path
 import libvirt
 
 from agent.core.errors import DriverError
-from agent.core.specs import Acceleration, DiskSpec, DomainInfo, DomainSpec, DomainState, GuestCounters, HostCapacity
+from agent.core.specs import (
+    Acceleration,
+    DiskSpec,
+    DomainInfo,
+    DomainSpec,
+    DomainState,
+    GuestCounters,
+    HostCapacity,
+    NicSpec,
+)
 from agent.drivers import qemu_user
-from agent.drivers.hypervisor import blocks, console, guest_agent, host, hotplug, screen
+from agent.drivers.hypervisor import blocks, console, guest_agent, host, hotplug, hotplug_nic, screen
 from agent.drivers.hypervisor.acceleration import AccelerationProbe
 from agent.drivers.hypervisor.domain_xml import domain_xml
 from agent.drivers.hypervisor.events import Watcher
@@ -215,6 +224,21 @@ class LibvirtDriver:
     def limit_disk(self, name: str, disk: DiskSpec) -> None:
         with self._if_active(name, f"limit disk {disk.serial} of") as domain:
             hotplug.limit(_known(domain, name), disk)
+
+    # ------------------------------------------------------------------------------ network cards of a running guest
+
+    def attached_nics(self, name: str) -> builtins.set[str] | None:
+        with self._if_active(name, "look at the network cards of") as domain:
+            return set(hotplug_nic.attached(domain)) if domain else None
+
+    def attach_nic(self, name: str, nic: NicSpec) -> None:
+        with self._if_active(name, f"plug network card {nic.mac} into") as domain:
+            hotplug_nic.attach(_known(domain, name), nic)
+
+    def request_detach_nic(self, name: str, mac: str) -> None:
+        with self._if_active(name, f"unplug network card {mac} from") as domain:
+            if domain:
+                hotplug_nic.request_detach(domain, mac)
 
     # ------------------------------------------------------------------------------ looking
 

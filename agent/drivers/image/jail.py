@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import select
@@ -13,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,23 +161,9 @@ class Jail:
             if shutil.which(program) is None:
                 raise DriverError(f"cannot read a disk image safely: {program} is missing, apt-get install {package}")
         with _inheritable([*call.inputs, *call.outputs]) as descriptors, words.pipes() as (output, errors):
-            wanted = {
-                "inputs": descriptors[: len(call.inputs)],
-                "outputs": descriptors[len(call.inputs) :],
-                "uid": USER,
-                "room": str(self._staging),
-                "read_only": _VISIBLE,
-                "limits": {
-                    "RLIMIT_CPU": call.limits.cpu_seconds,
-                    "RLIMIT_FSIZE": call.limits.file_bytes,
-                    "RLIMIT_AS": MEMORY_BYTES,
-                    "RLIMIT_NOFILE": DESCRIPTORS,
-                    "RLIMIT_CORE": 0,
-                },
-                "command": list(call.command),
-            }
+            arguments = _arguments(call, descriptors, self._staging)
             # -I, -S: nothing but the standard library can come in.
-            python = sh.Command(sys.executable).bake("-I", "-S", enter_jail.__file__, json.dumps(wanted))
+            python = sh.Command(sys.executable).bake("-I", "-S", enter_jail.__file__, *arguments)
             return python(
                 _bg=True,
                 _bg_exc=False,
@@ -200,6 +185,21 @@ class Jail:
                 yield stream.fileno()
         finally:
             path.unlink(missing_ok=True)
+
+
+def _arguments(call: Call, descriptors: Sequence[int], room: Path) -> list[str]:
+    """Those of enter_jail.py."""
+    limits = {
+        "RLIMIT_CPU": call.limits.cpu_seconds,
+        "RLIMIT_FSIZE": call.limits.file_bytes,
+        "RLIMIT_AS": MEMORY_BYTES,
+        "RLIMIT_NOFILE": DESCRIPTORS,
+        "RLIMIT_CORE": 0,
+    }
+    inputs, outputs = descriptors[: len(call.inputs)], descriptors[len(call.inputs) :]
+    lists: list[Iterable[object]] = [inputs, outputs, [USER], [room]]
+    lists += [[f"{name}={limit}" for name, limit in limits.items()], _VISIBLE]
+    return [*(",".join(map(str, words)) for words in lists), *call.command]
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.specs import Direction, MemberSpec
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 TABLE = "vpc"
@@ -19,13 +20,13 @@ _SENDER = ("ifname", "ether_addr", "ipv4_addr")
 
 def senders(members: Iterable[MemberSpec], *further: str) -> NfSet:
     """The addresses that each port sends from, and `further` ones."""
-    return NfSet(_SENDER, elements(x.sender_element(m.tap, m.mac, ip) for m in members for ip in (*m.ips, *further)))
+    return NfSet(_SENDER, elements(e.sender_element(m.tap, m.mac, ip) for m in members for ip in (*m.ips, *further)))
 
 
 def forwarders(members: Iterable[MemberSpec]) -> NfSet:
     """The networks that ports are the next hop to: packets from there come through them."""
     items = [
-        x.forward_element(member.tap, member.mac, str(network))
+        e.forward_element(member.tap, member.mac, str(network))
         for member in members
         if member.forwards
         for network in ipaddress.collapse_addresses(map(ipaddress.IPv4Network, member.forwards))
@@ -50,10 +51,16 @@ def _raw(generation: int) -> tuple[x.Rule, ...]:
     return (
         x.rule(from_port, x.ipv4(equal=False), x.drop()),
         x.rule(from_port, as_itself, for_others, x.counter(), x.drop()),
+        # Only the router answers DHCP: a guest's answer to another one would reach it by its address.
+        x.rule(from_port, x.protocol("udp"), _port("udp sport", 67), _port("udp dport", 68), x.counter(), x.drop()),
         # A packet without it is not routed. `mark` copies it to the flow: one that saw the old rules on its way, and
         # then new ones, marks nothing new.
         x.rule(x.set_packet_mark(generation)),
     )
+
+
+def _port(key: str, number: int) -> x.Part:
+    return x.header(key, number.to_bytes(2, "big"), str(number))
 
 
 def _out(generation: int) -> tuple[x.Rule, ...]:
@@ -131,12 +138,16 @@ def _input() -> tuple[x.Rule, ...]:
 
 
 def arp_table(members: Iterable[MemberSpec]) -> Table:
-    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with."""
+    """Ports speak ARP only for themselves (F7); 0.0.0.0 is what a guest probes its own address with. The next hop to a
+    network may have addresses there, which it asks with."""
+    members = tuple(members)
+    sets = {"senders": senders(members, "0.0.0.0")}
+    if any(member.forwards for member in members):
+        sets["forwarders"] = forwarders(members)
     from_port = x.group("iifgroup", PORT_GROUP)
     forged = (
-        x.rule(from_port, x.sender_not_in(link, "arp saddr ip", "senders"), x.counter(), x.drop())
+        x.rule(from_port, *(x.sender_not_in(link, "arp saddr ip", name) for name in sets), x.counter(), x.drop())
         for link in ("arp saddr ether", "ether saddr")
     )
-    sets = {"senders": senders(members, "0.0.0.0")}
     chain = Chain((*forged, x.rule(x.set_packet_mark(_SEEN))), Hook(0, 0))
     return Table(x.NFPROTO_ARP, TABLE, sets, {"input": chain})

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from agent.core.addresses import METADATA_ADDRESS
-from agent.core.specs import PortSpec
+from agent.core.specs import INTRANET, PortSpec
 
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
 NAMES = {
@@ -143,17 +143,12 @@ def _build(request: Request, port: PortSpec, kind: int) -> Answer:
 def _configuration(port: PortSpec) -> list[tuple[int, bytes]]:
     network = ipaddress.IPv4Network((port.ip, port.prefix_length), strict=False)
     gateway = socket.inet_aton(port.gateway)
-    # Who reads option 121 ignores option 3, so the default route is in both.
-    routes = (b"\x20" + gateway + _ANY) + (b"\x20" + socket.inet_aton(METADATA_ADDRESS) + gateway) + (b"\0" + gateway)
-    options = [
-        (1, network.netmask.packed),
-        (3, gateway),
-        (28, network.broadcast_address.packed),
-        (26, struct.pack("!H", port.mtu)),
-        (121, routes),
-    ]
-    if port.dns:
-        options.append((6, b"".join(socket.inet_aton(server) for server in port.dns[:8])))
+    options = [(1, network.netmask.packed), (26, struct.pack("!H", port.mtu)), (121, _routes(port, gateway))]
+    if port.default_route:
+        options.append((3, gateway))
+    if port.nic_type == INTRANET:
+        options.append((28, network.broadcast_address.packed))
+        options += [(6, b"".join(map(socket.inet_aton, port.dns[:8])))] if port.dns else []
     if port.domain:
         options.append((15, port.domain.encode()))
     if port.host_name:
@@ -161,16 +156,27 @@ def _configuration(port: PortSpec) -> list[tuple[int, bytes]]:
     return options
 
 
+def _routes(port: PortSpec, gateway: bytes) -> bytes:
+    """Option 121. Who reads it ignores option 3, so the default route is in both; without one, the name servers need
+    routes of their own."""
+    routes = b"\x20" + gateway + _ANY
+    if port.nic_type == INTRANET:
+        servers = (METADATA_ADDRESS, *(() if port.default_route else port.dns[:8]))
+        routes += b"".join(b"\x20" + socket.inet_aton(server) + gateway for server in servers)
+    return routes + (b"\0" + gateway if port.default_route else b"")
+
+
 def _packet(source: bytes, to: bytes, body: bytes) -> bytes:
     length = 8 + len(body)
     udp = struct.pack("!HHHH", 67, 68, length, 0) + body
     pseudo = source + to + struct.pack("!HH", socket.IPPROTO_UDP, length)
-    udp = udp[:6] + struct.pack("!H", _checksum(pseudo + udp) or 0xFFFF) + udp[8:]
+    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0xC0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0, source, to)
-    return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + udp
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
+    """Of the Internet's protocols (RFC 1071)."""
     data += b"\0" * (len(data) & 1)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)

@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortEvent, PortSpec, VpcSpec
-from agent.drivers.network import links, netns, responder, tap
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, HostCheck, PortEvent, PortSpec, VpcSpec
+from agent.drivers.network import forwarding, host_check, host_facts, links, netns, responder, tap
 from agent.drivers.network.failures import explained
 from agent.drivers.network.router import Router
 from agent.drivers.network.strangers import Strangers
@@ -34,6 +34,7 @@ class NetworkDriver:
             self._host = netns.Namespace(host_netns)
             self._uplinks = Uplinks(prefix, uplink, self._host)
         self._lock = threading.RLock()  # of the routers
+        self._checking = threading.Lock()  # there is one place to try packets from
         self._routers: dict[str, Router] = {}
         self._responder = responder.Responder()
         self._strangers = Strangers()
@@ -60,7 +61,10 @@ class NetworkDriver:
                 netns.create(self._namespace(spec.vpc_id))
                 router = self._router(spec.vpc_id)
             router.ensure(spec)
-            self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
+            try:
+                self._uplinks.ensure(spec, router.namespace, functools.partial(router.translate, spec))
+            finally:  # what leads to instances does not depend on the host's interface
+                router.ensure_routes(spec)
             self._listen_for_dhcp(spec.vpc_id, router)
         self._router_callback(spec.vpc_id, True)
 
@@ -86,6 +90,7 @@ class NetworkDriver:
             for name in self._host.run(self._own_taps):
                 self._host.run(functools.partial(links.delete, self._host.ip, name))
             self._uplinks.remove_all()
+            forwarding.remove_left(self._prefix, self._host)
 
     def list_vpcs(self) -> set[str]:
         head = f"{self._prefix}-"
@@ -94,6 +99,10 @@ class NetworkDriver:
     def apply_filter(self, spec: FilterSpec) -> None:
         with explained(f"change the filter of {spec.vpc_id}"):
             self._router(spec.vpc_id).apply(spec)
+
+    def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
+        with explained(f"explain the filter of {vpc_id}"):
+            return self._router(vpc_id).explain(flow)
 
     def on_stranger(self, callback: Callable[[str, str, bool], None]) -> None:
         self._strangers_callback = callback
@@ -186,6 +195,16 @@ class NetworkDriver:
             router.limit_all(ports)
             self._listen_for_dhcp(vpc_id, router)
 
+    # --------------------------------------------------------------------------------- the host
+
+    def host_addresses(self) -> list[str]:
+        with explained("read the addresses of the host"):
+            return self._host.run(lambda: host_facts.addresses(self._host.ip))
+
+    def port_taken(self, protocol: str, address: str, port: int) -> bool:
+        with explained(f"look at the host's port {port}"):
+            return self._host.run(lambda: host_facts.port_taken(protocol, address, port))
+
     # --------------------------------------------------------------------------------- traffic of the router
 
     def dial(self, vpc_id: str, ip: str, port: int, timeout: float) -> socket.socket:
@@ -216,6 +235,13 @@ class NetworkDriver:
 
     def port_history(self, tap: str) -> list[PortEvent]:
         return self._responder.history(tap)
+
+    # --------------------------------------------------------------------------------- the host
+
+    def check_host(self, vpcs: Mapping[str, str]) -> list[HostCheck]:
+        """Raises DriverError only for what is wrong with the agent's own hold of the network."""
+        with explained("look at the host's network"), self._checking:
+            return list(host_check.checks(self._prefix, self._host, self._uplinks, vpcs))
 
     # --------------------------------------------------------------------------------- inside
 

@@ -20,7 +20,7 @@ _WAYS = ("original", "reply")
 INVALID, ESTABLISHED, RELATED, NEW = 1, 2, 4, 8  # bits of ct state
 _STATUS = {"snat": 0x10, "dnat": 0x20}
 
-_ACCEPT, _DROP, _JUMP, _GOTO = 1, 0, -3, -4
+_ACCEPT, _DROP, _JUMP, GOTO = 1, 0, -3, -4
 _META = {
     "nfproto": 15,
     "l4proto": 16,
@@ -29,6 +29,7 @@ _META = {
     "iifgroup": 21,
     "oifgroup": 22,
     "mark": 3,
+    "nftrace": 12,
     "priority": 2,
     "iif": 4,
 }
@@ -44,13 +45,17 @@ _PAYLOAD = {
     "arp saddr ether": (1, 8, 6),
     "arp saddr ip": (1, 14, 4),
     "tcp dport": (2, 2, 2),
-    "th dport": (2, 2, 2),
+    "udp sport": (2, 0, 2),
     "udp dport": (2, 2, 2),
+    "th dport": (2, 2, 2),
     "icmp type": (2, 0, 1),
 }
 _FIB = {"saddr": 1, "daddr": 2}
 _LOCAL = struct.pack("=I", 2)  # RTN_LOCAL
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47}
+
+
+META_KEYS, CT_KEYS = ({number: key for key, number in table.items()} for table in (_META, _CT))
 
 
 class Part(NamedTuple):
@@ -334,26 +339,33 @@ def sender_not_in(link_key: str, address_key: str, set_name: str) -> Part:
 # ------------------------------------------------------------------------------------- statements
 
 
+def trace() -> Part:
+    return Part(
+        "meta nftrace set 1",
+        _expr("immediate", u32(1, 1), nest(2, attr(1, b"\1"))) + _expr("meta", u32(2, _META["nftrace"]), u32(3, 1)),
+    )
+
+
 def counter() -> Part:
     return Part("counter", _expr("counter", attr(1, bytes(8)), attr(2, bytes(8))))
 
 
-def _verdict(code: int, chain: str = "") -> bytes:
+def verdict(code: int, chain: str = "") -> bytes:
     return nest(2, nest(2, u32(1, code), text(2, chain) if chain else b""))
 
 
 @cache
 def accept() -> Part:
-    return Part("accept", _expr("immediate", u32(1, 0), _verdict(_ACCEPT)))
+    return Part("accept", _expr("immediate", u32(1, 0), verdict(_ACCEPT)))
 
 
 @cache
 def drop() -> Part:
-    return Part("drop", _expr("immediate", u32(1, 0), _verdict(_DROP)))
+    return Part("drop", _expr("immediate", u32(1, 0), verdict(_DROP)))
 
 
 def jump(chain: str) -> Part:
-    return Part(f"jump {chain}", _expr("immediate", u32(1, 0), _verdict(_JUMP, chain)))
+    return Part(f"jump {chain}", _expr("immediate", u32(1, 0), verdict(_JUMP, chain)))
 
 
 def masquerade() -> Part:
@@ -377,82 +389,3 @@ def destination_by_port(map_name: str, *, address: bool = False) -> Part:
 
 def _translate(kind: str, registers: bytes) -> bytes:
     return _expr("nat", u32(1, ("snat", "dnat").index(kind)), u32(2, NFPROTO_IPV4), registers)
-
-
-# ------------------------------------------------------------------------------------- set elements
-
-
-class Element(NamedTuple):
-    text: str
-    data: bytes  # NFTA_LIST_ELEM
-
-
-def _element(key: bytes, *more: bytes) -> bytes:
-    return nest(1, nest(1, attr(1, key)), *more)
-
-
-@lru_cache(1 << 16)
-def address_element(address: str) -> Element:
-    return Element(address, _element(ip4(address)))
-
-
-@lru_cache(1 << 14)
-def interface_element(name: str) -> Element:
-    return Element(f'"{name}"', _element(ifname(name)))
-
-
-@lru_cache(1 << 14)
-def goto_element(name: str, chain: str) -> Element:
-    return Element(f'"{name}" : goto {chain}', _element(ifname(name), _verdict(_GOTO, chain)))
-
-
-@lru_cache(1 << 14)
-def sender_element(name: str, ether: str, address: str) -> Element:
-    key = ifname(name) + mac(ether) + b"\0\0" + ip4(address)
-    return Element(f'"{name}" . {ether} . {address}', _element(key))
-
-
-def forward_element(name: str, ether: str, cidr: str) -> Element:
-    """A port with its MAC and a network of addresses."""
-    low, high = network(cidr)
-    head = ifname(name) + mac(ether) + b"\0\0"
-    return Element(f'"{name}" . {ether} . {cidr}', _element(head + low, nest(10, attr(1, head + high))))
-
-
-def tuple_element(*values: str) -> Element:
-    """A concatenation of addresses, interfaces, protocols and ports, each as its text: `192.0.2.1 . tcp . 80`."""
-    return Element(" . ".join(values), _element(_joined(values)))
-
-
-def mapped_element(key: tuple[str, ...], value: tuple[str, ...]) -> Element:
-    """`192.0.2.1 . tcp . 80 : 10.0.0.1 . 8080`"""
-    shown = f"{' . '.join(key)} : {' . '.join(value)}"
-    return Element(shown, _element(_joined(key), nest(2, attr(1, _joined(value)))))
-
-
-def _joined(values: tuple[str, ...]) -> bytes:
-    """Each part is padded to whole registers, unless it is the only one."""
-    raw = [_value(text) for text in values]
-    return raw[0] if len(raw) == 1 else b"".join(part.ljust((len(part) + 3) & ~3, b"\0") for part in raw)
-
-
-def _value(shown: str) -> bytes:
-    if shown.isdecimal():
-        return struct.pack("!H", int(shown))
-    if shown in PROTOCOLS:
-        return bytes([PROTOCOLS[shown]])
-    return ip4(shown) if shown[0].isdecimal() else ifname(shown)
-
-
-def interval_element(shown: str, first: tuple[int, ...], last: tuple[int, ...]) -> Element:
-    """Ranges of (address, protocol, port), ends included."""
-    # There may be very many: what all have in common is put together once.
-    head, middle = _INTERVAL
-    return Element(shown, head + _TUPLE.pack(*first) + middle + _TUPLE.pack(*last))
-
-
-_TUPLE = struct.Struct("!IB3xH2x")
-_INTERVAL = (
-    (_WHOLE := _element(bytes(_TUPLE.size), nest(10, attr(1, bytes(_TUPLE.size)))))[:12],
-    _WHOLE[12 + _TUPLE.size : -_TUPLE.size],
-)

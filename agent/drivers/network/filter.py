@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from agent.core.specs import Direction, FilterSpec, MemberSpec
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.base_chains import TABLE, arp_table, base_chains, forwarders, senders
 from agent.drivers.network.ruleset import Chain, NfSet, Table, elements
 from agent.drivers.network.segments import INTRANET, Segments, Side, members_set, segments
@@ -103,7 +104,7 @@ class Compiler:
         sets = {name: value for segment in used for name, value in segment.sets.items()}
         sets |= {members_set(peer): _NOBODY for segment in used for peer in segment.peers}
         sets |= members.sets
-        sets["smtp_allowed"] = NfSet(("ifname",), elements(x.interface_element(tap) for tap in spec.smtp_allowed))
+        sets["smtp_allowed"] = NfSet(("ifname",), elements(e.interface_element(tap) for tap in spec.smtp_allowed))
         return sets, chains
 
     def _combo(self, combo: Combo, groups: dict[str, Segments], isolated: frozenset[str]) -> _ComboChains:
@@ -141,17 +142,17 @@ class _OfMembers:
         self.sets = _members_sets(members, self.groups)
         for name, way in (("egress", Direction.EGRESS), ("ingress", Direction.INGRESS)):
             chains = {key: chain_name(combo, way) for key, combo in combos.items()}
-            items = (x.goto_element(member.tap, chains[member.groups, member.nic_type]) for member in members)
+            items = (e.goto_element(member.tap, chains[member.groups, member.nic_type]) for member in members)
             self.sets[name] = NfSet(("ifname",), elements(items), verdict_map=True)
         self.origins = {"senders": senders(members), "forwarders": forwarders(members)}
         self.arp = arp_table(members)
 
 
 def _members_sets(members: tuple[MemberSpec, ...], groups: set[str]) -> dict[str, NfSet]:
-    addresses: dict[str, list[x.Element]] = {group: [] for group in groups}
+    addresses: dict[str, list[e.Element]] = {group: [] for group in groups}
     for member in members:
         if member.nic_type == INTRANET:
-            items = [x.address_element(ip) for ip in member.ips]
+            items = [e.address_element(ip) for ip in member.ips]
             for group in set(member.groups):
                 addresses[group] += items
     return {members_set(group): NfSet(("ipv4_addr",), elements(items)) for group, items in addresses.items()}

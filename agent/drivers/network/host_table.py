@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from agent.core.addresses import PRIVATE_POOL
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.nat import Ends
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
@@ -72,11 +73,11 @@ def _sets(pairs: list[Pair]) -> dict[str, NfSet]:
     private = [(pair, address) for pair, address in publics if ipaddress.ip_address(address) in PRIVATE_POOL]
     by_interface, alone = ("ifname", "ipv4_addr"), ("ipv4_addr",)
     return {
-        "ends": NfSet(by_interface, elements(x.tuple_element(pair.name, a) for pair, a in ends + publics)),
-        "insides": NfSet(by_interface, elements(x.tuple_element(pair.name, a) for pair, a in ends)),
-        "publics": NfSet(alone, elements(x.address_element(address) for _, address in publics)),
+        "ends": NfSet(by_interface, elements(e.tuple_element(pair.name, a) for pair, a in ends + publics)),
+        "insides": NfSet(by_interface, elements(e.tuple_element(pair.name, a) for pair, a in ends)),
+        "publics": NfSet(alone, elements(e.address_element(address) for _, address in publics)),
         # What nobody on the host's networks could answer.
-        "unknown": NfSet(alone, elements(x.address_element(address) for _, address in ends + private)),
+        "unknown": NfSet(alone, elements(e.address_element(address) for _, address in ends + private)),
         **_port_maps(pairs),
     }
 
@@ -93,9 +94,9 @@ def _port_maps(pairs: list[Pair]) -> dict[str, NfSet]:
     target = ("ipv4_addr", "inet_service")
     keys = ("inet_proto", "inet_service")
     return {
-        PORTS: NfSet(keys, elements(x.mapped_element(*item) for item in of_all.items()), data=target),
+        PORTS: NfSet(keys, elements(e.mapped_element(*item) for item in of_all.items()), data=target),
         ADDRESSED: NfSet(
-            ("ipv4_addr", *keys), elements(x.mapped_element(*item) for item in of_one.items()), data=target
+            ("ipv4_addr", *keys), elements(e.mapped_element(*item) for item in of_one.items()), data=target
         ),
     }
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from agent.core.specs import ForwardSpec, VpcSpec
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 TABLE = "nat"
@@ -93,11 +94,11 @@ def _forward_sets(ports: dict[ForwardSpec, int]) -> dict[str, NfSet]:
 
 
 def _map(keys: tuple[str, ...], values: tuple[str, ...], items: _Items) -> NfSet:
-    return NfSet(keys, elements(x.mapped_element(key, value) for key, value in items), data=values)
+    return NfSet(keys, elements(e.mapped_element(key, value) for key, value in items), data=values)
 
 
 def _tuples(types: tuple[str, ...], items: Iterable[tuple[str, ...]]) -> NfSet:
-    return NfSet(types, elements(x.tuple_element(*item) for item in items))
+    return NfSet(types, elements(e.tuple_element(*item) for item in items))
 
 
 # ------------------------------------------------------------------------------------- chains

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
-from agent.core.specs import FilterSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, nat, netns, shaping
+from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
+from agent.drivers.network import fence, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
+from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
 from agent.drivers.network.filter import Compiler
 from agent.drivers.network.strangers import Strangers
@@ -56,6 +57,7 @@ class Router:
         self._applying = threading.Lock()
         self._pair: int | None = None  # the number of its link, seen last
         self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
+        self._vpc: VpcSpec | None = None  # whose custom routes were made last
 
     def close(self) -> None:
         """Let go of the namespace; it goes on working."""
@@ -86,7 +88,16 @@ class Router:
         for address in sorted(present - wanted):
             ip.addr("del", index=loopback, address=address, prefixlen=32)
         # An address of the VPC that no port has leads nowhere, least of all out.
-        ip.route("replace", dst=spec.cidr, type="unreachable")
+        ip.route("replace", dst=spec.cidr, type="unreachable", priority=routes.SYSTEM_METRIC)
+
+    def ensure_routes(self, spec: VpcSpec) -> None:
+        """The custom ones; after the uplink, by which some lead."""
+
+        def apply() -> None:
+            self._vpc = spec
+            routes.apply(self.namespace.ip, spec)
+
+        self.namespace.run(apply)
 
     # --------------------------------------------------------------------------------- filter
 
@@ -116,6 +127,14 @@ class Router:
         self.namespace.sysctl(fence.SYSCTLS)
         self.namespace.run(lambda: fence.ensure(self.namespace.ip))
 
+    def explain(self, flow: FlowSpec) -> list[FlowDecision]:
+        """What the filter as the kernel has it says of a flow."""
+        tables = self._tables.applied()
+        if tables is None:
+            raise DriverError("the filter is being set up; try again", transient=True)
+        [table] = (one for one in tables if (one.family, one.name) == (NFPROTO_INET, TABLE))
+        return explain(table, flow, nat.INSIDE)
+
     def translate(self, spec: VpcSpec, ends: nat.Ends | None) -> None:
         """Translate addresses as wanted; `ends` are those of the pair to the host."""
         if not self._nat.chains(NFPROTO_INET, nat.TABLE):
@@ -137,8 +156,11 @@ class Router:
         index = links.index(ip, port.tap)
         if index is None:
             raise DriverError(f"link {port.tap} of {port.instance_id} is not in namespace {self.namespace.name}")
-        # libvirt gives a tap an address of its own choice when it opens it
-        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu, address=ROUTER_MAC)
+        ip.link("set", index=index, group=PORT_GROUP, mtu=port.mtu)
+        # libvirt gives a tap an address of its own choice when it opens it. The kernel forgets a link's neighbours
+        # whenever one is set, the same as well.
+        if ip.get_links(index)[0].get_attr("IFLA_ADDRESS") != ROUTER_MAC:
+            ip.link("set", index=index, address=ROUTER_MAC)
         self.namespace.sysctl(
             {
                 f"ipv4/conf/{port.tap}/proxy_arp": 1,
@@ -148,9 +170,27 @@ class Router:
             }
         )
         ip.link("set", index=index, state="up")
-        ip.route("replace", dst=f"{port.ip}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
-        ip.neigh("replace", dst=port.ip, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        self._route_to(port, index)
+        if self._vpc and any(route.tap == port.tap for route in self._vpc.routes):
+            routes.apply(ip, self._vpc)
         self.limit(port)
+
+    def _route_to(self, port: PortSpec, index: int) -> None:
+        """Every address of the guest by its link, and none that it has no more."""
+        ip, addresses = self.namespace.ip, {port.ip, *port.secondary_ips}
+        for address in sorted(addresses):
+            ip.route("replace", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE, prefsrc=port.gateway)
+            ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+        for address in self._routed_to(index) - addresses:
+            ip.route("del", dst=f"{address}/32", oif=index, scope=_LINK_SCOPE)
+            # Deleted is only what is there: the kernel may have forgotten it when the link was down.
+            ip.neigh("replace", dst=address, lladdr=port.mac, ifindex=index, state=_PERMANENT)
+            ip.neigh("del", dst=address, ifindex=index)
+
+    def _routed_to(self, index: int) -> set[str]:
+        """The addresses of the guest behind a port, as the routes have them."""
+        found = self.namespace.ip.get_routes(family=socket.AF_INET, oif=index, scope=_LINK_SCOPE)
+        return {message.get_attr("RTA_DST") for message in found if message["dst_len"] == 32}
 
     def limit(self, port: PortSpec) -> None:
         """Let the bandwidth of `port` hold from now on, or from when its link is here."""

@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
-from agent.drivers.network.expressions import Element, Rule
+from agent.drivers.network.expressions import (
+    Rule,
+)
 from agent.drivers.network.nfnl import Message, attr, nest, text, u32
+from agent.drivers.network.set_elements import Element
 
 _INTERVAL, _MAP, _CONCAT = 0x4, 0x8, 0x80
 # data type number (what nft shows) and length in bytes
@@ -66,6 +69,11 @@ class NfSet:
     interval: bool = False
     data: tuple[str, ...] = ()
     known: bool = True  # False: the kernel has other elements than these
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of the parts of a key, in bytes."""
+        return tuple(_TYPES[kind][1] for kind in self.types)
 
     @property
     def key_length(self) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from agent.core.specs import Direction, RuleSpec, Verdict
 from agent.drivers.network import expressions as x
+from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, NfSet, elements
 
 INTRANET = "intranet"
@@ -76,7 +77,7 @@ def _segment(group: str, side: Side, order: tuple[int, bool], rules: list[RuleSp
     plain, layers = _layers(by_address)
     made = [x.rule(*_matches(rule), verdict) for rule in by_group + plain]
     for layer in layers:
-        items = elements(x.interval_element(_shown(rule), box[::2], box[1::2]) for box, rule in layer.items())
+        items = elements(e.interval_element(_shown(rule), box[::2], box[1::2]) for box, rule in layer.items())
         # The name says what is in it: another content is another set, exchanged together with the rule.
         label = f"{name}_{hashlib.blake2b(' '.join(items).encode(), digest_size=6).hexdigest()}"
         sets[label] = NfSet(("ipv4_addr", "inet_proto", "inet_service"), items, interval=True)

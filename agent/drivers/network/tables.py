@@ -52,6 +52,11 @@ class KernelTables:
                 self._apply_first(wanted)
             self._applied = wanted
 
+    def applied(self) -> tuple[Table, ...] | None:
+        """What the kernel has, None if that is not known."""
+        with self._lock:
+            return self._applied
+
     def forget(self) -> None:
         """The kernel may have anything: the next `apply` looks."""
         with self._lock:

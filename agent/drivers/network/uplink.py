@@ -26,6 +26,7 @@ from agent.drivers.network import expressions as x
 from agent.drivers.network import links, nat, netns, proxies
 from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
 from agent.drivers.network.nat import INSIDE, Ends
+from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
 from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
 
@@ -48,7 +49,7 @@ class Uplinks:
 
     def __init__(self, prefix: str, mode: str, host: netns.Namespace) -> None:
         self._prefix = prefix
-        self._mode = mode
+        self.mode = mode
         self._host = host
         self._lock = threading.Lock()
         self._tables = host.run(KernelTables)
@@ -84,11 +85,11 @@ class Uplinks:
             self._known()[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
             interface = self._apply()
             self._open(vpc, ends)
-        if interface is None and self._mode not in (NONE, AUTO):
-            raise DriverError(
-                f"uplink interface {self._mode} does not exist on the host; name another in the agent's configuration",
-                transient=True,
-            )
+        if interface is None and self.mode not in (NONE, AUTO):
+            raise DriverError(self._missing(), transient=True)
+
+    def _missing(self) -> str:
+        return f"uplink interface {self.mode} does not exist on the host; name another in the agent's configuration"
 
     def disconnect(self, vpc: netns.Namespace) -> None:
         """Without its pair the VPC has no way in or out."""
@@ -108,7 +109,7 @@ class Uplinks:
         return f"{self._prefix}-up{spec.link}"
 
     def _wanted(self, spec: VpcSpec) -> bool:
-        return bool(spec.publics or spec.forwards) or (self._mode != NONE and nat.leads_out(spec))
+        return bool(spec.publics or spec.forwards) or (self.mode != NONE and nat.leads_out(spec))
 
     def _connect(self, spec: VpcSpec, vpc: netns.Namespace) -> Ends:
         """A pair that is up and has addresses, and leads nowhere yet."""
@@ -146,11 +147,13 @@ class Uplinks:
         return ends
 
     def _open(self, vpc: netns.Namespace, ends: Ends) -> None:
+        """The way out, which is the last that is made."""
+
         def route() -> None:
-            if self._mode != NONE:
-                vpc.ip.route("replace", dst="0.0.0.0/0", gateway=ends.outside)
-            elif links.default_interface(vpc.ip) == INSIDE:
-                vpc.ip.route("del", dst="0.0.0.0/0", oif=links.required(vpc.ip, INSIDE))
+            if self.mode != NONE:
+                vpc.ip.route("replace", dst=EVERYWHERE, gateway=ends.outside, priority=SYSTEM_METRIC)
+            elif way_out(vpc.ip):
+                vpc.ip.route("del", dst=EVERYWHERE, priority=SYSTEM_METRIC)
 
         vpc.run(route)
 
@@ -170,8 +173,8 @@ class Uplinks:
 
     def _apply(self) -> str | None:
         """Make the host fit the pairs there are and the interface that leads out now, which is returned."""
-        pairs, interface = self._present(), self._interface()
-        closed = self._mode == NONE
+        pairs, interface = self._present(), self.interface()
+        closed = self.mode == NONE
         restore = self._to_restore(interface if pairs else None)
         if pairs:
             self._tables.apply((host_table(self._prefix, interface, pairs, restore, closed=closed),))
@@ -210,13 +213,13 @@ class Uplinks:
         forwards = self._host.run(_forwarding(interface).read_text).strip() == "1"
         return changed & {interface} if forwards else {interface}
 
-    def _interface(self) -> str | None:
+    def interface(self) -> str | None:
         """The interface that leads out, None while there is none."""
-        if self._mode == NONE:
+        if self.mode == NONE:
             return None
-        if self._mode == AUTO:
+        if self.mode == AUTO:
             return self._host.run(lambda: links.default_interface(self._host.ip))
-        return self._mode if self._host.run(lambda: links.index(self._host.ip, self._mode)) is not None else None
+        return self.mode if self._host.run(lambda: links.index(self._host.ip, self.mode)) is not None else None
 
     def _known(self) -> dict[str, Pair]:
         if self._pairs is None:

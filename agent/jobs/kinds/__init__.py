@@ -17,7 +17,11 @@ from agent.jobs.kinds import (
     instance,
     instance_password,
     instance_resume,
+    interface,
+    internet_card,
     network,
+    public_address,
+    security_group_clone,
     system_disk,
 )
 from agent.jobs.layers import collect, take
@@ -40,7 +44,11 @@ __all__ = [
     "instance",
     "instance_password",
     "instance_resume",
+    "interface",
+    "internet_card",
     "network",
+    "public_address",
+    "security_group_clone",
     "system_disk",
     "take",
 ]

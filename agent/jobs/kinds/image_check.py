@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,19 @@ from agent.core.image_check import Report
 from agent.core.protocols import Storage
 from agent.core.specs import ImageInfo
 from agent.drivers import qemu_user
+from agent.jobs import journal
 from agent.jobs.layers import tree
 from agent.jobs.model import Cancelled, Context, Finish, Kind, Step, register
-from agent.store.schema import Image, ImageDisk, Layer
+from agent.store.schema import Image, ImageDisk, Job, Layer
 
 CHECK = "image.check"
 _READ = 50  # percent of the work when a file is here and converted
+
+
+def begin_check(session: Session, image: Image, now: dt.datetime) -> Job:
+    """The job that looks into an image for its owner, after all other jobs of it."""
+    data: dict[str, Any] = {"source": {}, "declared": ""}
+    return journal.enqueue(session, CHECK, image.id, now, account_id=image.account_id, data=data)
 
 
 def _check(context: Context) -> Finish:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.config import ConfigError
 from agent.core.errors import DriverError
 from agent.drivers.region.peer import Peer, PeerRefused
 from agent.jobs import image_content, regions, reports
@@ -30,15 +29,7 @@ GONE = ("InvalidImageId.NotFound",)
 
 
 def _peer(context: Context) -> Peer:
-    """Of the region as it is configured now."""
-    name = context.data["region"]
-    try:
-        found = regions.regions_of(context.config).get(name)
-    except ConfigError as error:
-        raise DriverError(str(error)) from None
-    if found is None:
-        raise DriverError(f"the region {name} is not configured any more")
-    return found.peer()
+    return regions.peer_of(context.config, context.data["region"])
 
 
 def _staged(context: Context, number: int) -> Path:

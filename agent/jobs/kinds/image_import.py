@@ -1,6 +1,7 @@
 """Importing an image (SPEC M7). `data`: disks, each with device, kind, size_gib, `exact` (that size was asked for),
 largest_gib, format (as somebody said), `iso` (an empty disk, and this to install from), file (what it becomes), and
 where it is: bucket and object, or handle and name. `after`: remove, when the object was put there only to be imported.
+`check`: look into the image when it is there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from agent.core.specs import ImageInfo
 from agent.drivers.image import iso
 from agent.jobs import reports, slots
 from agent.jobs.kinds.image import drop_unused_layer
+from agent.jobs.kinds.image_check import begin_check
 from agent.jobs.model import Cancelled, Context, Finish, Kind, Step, register
 from agent.store.queries import forget_tags
 from agent.store.schema import Image, ImageDisk, Job
@@ -137,6 +139,8 @@ def _publish(context: Context) -> Finish:
             image.disks.append(_row(disk))
         image.size_gib = context.data["disks"][0]["size_gib"]
         image.status = "Available"
+        if context.data.get("check"):
+            begin_check(session, image, context.clock.now())
 
     return finish
 

@@ -71,13 +71,13 @@ def _set(context: Context, **values: Any) -> Finish:
 
 
 def _router(context: Context) -> None:
-    for port in _ports(context):
-        sync_router(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_router(context, vpc_id)
 
 
 def _filter(context: Context) -> None:
-    for port in _ports(context):
-        sync_filter(context, port.vpc_id)
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        sync_filter(context, vpc_id)
 
 
 def _layers(session: Session, instance_id: str) -> list[Layer]:
@@ -151,8 +151,7 @@ def _boot(context: Context) -> Finish:
             drivers.network.create_tap(port)
         with _turn(context):  # nobody may write into the files that QEMU now opens
             _start_paused(context)
-    for port in ports:
-        drivers.network.wire_port(port)
+    _wire(context)
     drivers.hypervisor.resume(_name(context))
     now = context.clock.now()
     running = _set(context, status=states.RUNNING, status_reason="", power="on", started_at=now)
@@ -162,6 +161,15 @@ def _boot(context: Context) -> Finish:
         _vnc_password_in_effect(session.get_one(Instance, context.resource_id))
 
     return finish
+
+
+def _wire(context: Context) -> None:
+    """Read again, under the lock under which addresses and bandwidth change live: the newest are wired."""
+    for vpc_id in {port.vpc_id for port in _ports(context)}:
+        with context.locks[vpc_id]:
+            for port in _ports(context):
+                if port.vpc_id == vpc_id:
+                    context.drivers.network.wire_port(port)
 
 
 def _start_paused(context: Context) -> None:

@@ -105,6 +105,15 @@ def test_every_option(cloud: Peer, ecsctl, setting) -> None:
     }
 
 
+def test_in_the_classic_network_the_agent_chooses_the_rest(cloud: Peer, ecsctl) -> None:
+    ecsctl("instance", "create", "web", "--classic", "--key-pair", "main", "--no-wait")
+    sent = cloud.parameters("RunInstances")
+    assert sent["InstanceNetworkType"] == "classic"
+    assert not {"VSwitchId", "SecurityGroupId"} & set(sent)
+    done = ecsctl("instance", "create", "web", "--classic", "--vswitch", "b", status=2)
+    assert "give --classic alone" in done.stderr
+
+
 def test_no_start_is_create_instance(cloud: Peer, ecsctl) -> None:
     cloud.answers["CreateInstance"] = {"InstanceId": recorded.WEB}
     cloud.answers["DescribeInstances"] = recorded.instances(recorded.instance(recorded.WEB, "web", "Stopped"))

@@ -155,6 +155,24 @@ def test_other_nouns_list(peer: Peer, ecsctl) -> None:
     assert peer.versions["DescribeJobs"] == "2026-11-01"
 
 
+def test_host_check_says_what_helps_and_fails_with_a_problem(peer: Peer, ecsctl) -> None:
+    def found(state: str) -> dict[str, object]:
+        good = {"Subject": "uplink", "State": "ok", "What": "eth0", "Advice": ""}
+        out = {"Subject": "out", "State": state, "What": "dropped by the chain FORWARD", "Advice": "let them pass"}
+        return {"Checks": {"Check": [good, out]}}
+
+    peer.answers["CheckHost"] = found("problem")
+    shown = ecsctl("host", "check", status=1)
+    assert shown.stdout.splitlines() == [
+        "ok      uplink: eth0",
+        "PROBLEM out: dropped by the chain FORWARD",
+        "        -> let them pass",
+    ]
+    peer.answers["CheckHost"] = found("unknown")
+    shown = ecsctl("host", "check", "-o", "json")
+    assert (shown.returncode, json.loads(shown.stdout)[1]["State"]) == (0, "unknown")
+
+
 def test_host_show(peer: Peer, ecsctl, golden) -> None:
     peer.answers["DescribeHost"] = {
         "Host": {

@@ -75,7 +75,6 @@ def test_rules(net: Peer, ecsctl) -> None:
         "PortRange": "22/22",
         "Policy": "accept",
         "Priority": "1",
-        "NicType": "intranet",
         "SourceCidrIp": "0.0.0.0/0",
     }
     assert sent(net, "AuthorizeSecurityGroup") == rule | {"Description": "log in"}
@@ -86,7 +85,7 @@ def test_rules(net: Peer, ecsctl) -> None:
         *("--policy", "drop", "--priority", "9"),
     )
     given = sent(net, "AuthorizeSecurityGroup")
-    assert given["SourceGroupId"] == recorded.OTHER_GROUP_ID
+    assert (given["SourceGroupId"], given["NicType"]) == (recorded.OTHER_GROUP_ID, "intranet")
     assert (given["PortRange"], given["Policy"], given["Priority"]) == ("53/54", "drop", "9")
     ecsctl("security-group", "rule", "add", "web", "--egress", "--protocol", "icmp", "--to", "10.0.0.0/8")
     given = sent(net, "AuthorizeSecurityGroupEgress")
@@ -109,6 +108,8 @@ def test_rules(net: Peer, ecsctl) -> None:
         ["ssh", "--to", "10.0.0.1"],
         ["ssh", "--egress", "--from", "10.0.0.1"],
         ["ssh", "--priority", "101"],
+        ["ssh", "--owner", "2000000000000000"],
+        ["ssh", "--from", "theirs", "--owner", "2000000000000000"],
     ],
 )
 def test_rules_that_are_none(net: Peer, ecsctl, arguments: list[str]) -> None:
@@ -118,13 +119,14 @@ def test_rules_that_are_none(net: Peer, ecsctl, arguments: list[str]) -> None:
 
 def test_group_with_rules(net: Peer, ecsctl, golden) -> None:
     net.answers["DescribeSecurityGroupAttribute"] = {
+        "InnerAccessPolicy": "Accept",
         "Permissions": {
             "Permission": [
                 {"Direction": "egress", "IpProtocol": "ALL", "PortRange": "-1/-1", "DestCidrIp": "0.0.0.0/0"},
                 {"Direction": "ingress", "IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "0.0.0.0/0"},
                 {"Direction": "ingress", "IpProtocol": "TCP", "PortRange": "80/80", "SourceGroupName": "db"},
             ]
-        }
+        },
     }
     golden("security-group-show", ecsctl("security-group", "show", "web").stdout)
 

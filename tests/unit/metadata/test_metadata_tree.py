@@ -153,3 +153,27 @@ def test_an_audience_is_part_of_the_document_that_is_signed() -> None:
     assert json.loads(str(aimed)) == json.loads(str(plain)) | {"audience": "me, now"}
     assert tree.look_up(build(FACTS), f"{identity}/pkcs7", query) == f"pkcs7 of {aimed}"
     assert tree.look_up(build(FACTS), f"{identity}/signature") == f"signature of {plain}"
+
+
+def test_public_addresses_are_there_only_when_it_has_them() -> None:
+    def shown(**facts: str) -> tuple[object, object]:
+        built = build(dataclasses.replace(FACTS, **facts))  # type: ignore[arg-type]
+        return tuple(tree.look_up(built, f"/latest/meta-data/{name}") for name in ("public-ipv4", "eipv4"))  # type: ignore[return-value]
+
+    assert shown() == (None, None)
+    assert shown(public_ip="203.0.113.7") == ("203.0.113.7", None)
+    assert shown(public_ip="203.0.113.8", eip="203.0.113.8") == ("203.0.113.8", "203.0.113.8")
+
+
+def test_an_instance_of_the_classic_network_has_no_vpc() -> None:
+    intranet = InterfaceFacts("eni-1", "00:16:3e:00:00:01", "10.168.0.1", "255.255.0.0", "10.168.255.253")
+    internet = InterfaceFacts("eni-2", "02:16:3e:00:00:01", "100.125.0.1", "255.255.255.255", "100.100.100.253")
+    built = build(dataclasses.replace(FACTS, interfaces=(intranet, internet), public_ip=internet.ip))
+    listing = str(tree.look_up(built, "/latest/meta-data/"))
+    assert not [name for name in listing.split() if name.startswith(("vpc", "vswitch"))]
+    assert tree.look_up(built, "/latest/meta-data/network-type") == "classic"
+    assert tree.look_up(built, "/latest/meta-data/private-ipv4") == "10.168.0.1"
+    assert tree.look_up(built, "/latest/meta-data/public-ipv4") == "100.125.0.1"
+    card = "/latest/meta-data/network/interfaces/macs/02:16:3e:00:00:01"
+    assert tree.look_up(built, f"{card}/") == "gateway\nnetmask\nprimary-ip-address"
+    assert tree.look_up(built, f"{card}/gateway") == "100.100.100.253"

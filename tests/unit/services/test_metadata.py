@@ -35,6 +35,10 @@ def test_the_same_address_in_two_vpcs_is_two_instances(cloud: Cloud) -> None:
     assert instances.at(vpc_a, "192.168.1.6") is None
     assert instances.at("vpc-none", "192.168.1.5") is None
     assert instances.at(vpc_a, "") is None
+    params = {"NetworkInterfaceId": interface.id, "PrivateIpAddress.1": "192.168.1.6"}
+    cloud.call("AssignPrivateIpAddresses", params)
+    assert (further := instances.at(vpc_a, "192.168.1.6"))
+    assert (further.instance_id, further.interfaces[0].secondary) == (one, ("192.168.1.6",))
 
 
 def test_a_released_instance_has_none_while_its_address_is_still_kept(cloud: Cloud) -> None:
@@ -59,3 +63,14 @@ def test_the_keys_of_its_seed_and_its_user_data(cloud: Cloud) -> None:
     assert found is not None
     assert found.user_data == b"\x00\xffbytes"
     assert found.public_keys == ("ssh-rsa AAAA",)
+
+
+def test_its_public_address(cloud: Cloud) -> None:
+    instances = Instances(cloud.store, cloud.services.config, ())
+    vpc_id, vswitch_id = make_vswitch(cloud)
+    instance_id = make_instance(cloud, vpc_id, vswitch_id, "192.168.1.5")
+    given = cloud.call("AllocateEipAddress")
+    cloud.call("AssociateEipAddress", {"AllocationId": given["AllocationId"], "InstanceId": instance_id})
+    found = instances.at(vpc_id, "192.168.1.5")
+    assert found is not None
+    assert (found.eip, found.public_ip) == (given["EipAddress"], given["EipAddress"])

@@ -30,6 +30,8 @@ GUIDE = {
     "route_entries_per_table": 48,
     "eips": 20,
     "bandwidth_mbps": 200,
+    "port_forwards": 100,  # our own
+    "secondary_ips_per_interface": 49,  # as the current public API has it
 }
 
 

@@ -1,12 +1,14 @@
-"""Disks of a running guest: what is read from its XML and from its guest agent, and the XML of a disk for it."""
+"""Disks and network cards of a running guest: what is read from its XML and from its guest agent, and the XML of what
+is plugged in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from agent.core.specs import DiskSpec
-from agent.drivers.hypervisor.domain_xml import disk_xml
+from agent.core.specs import DiskSpec, NicSpec
+from agent.drivers.hypervisor.domain_xml import disk_xml, nic_xml
 from agent.drivers.hypervisor.hotplug import LiveDisk, live_disks, mount_points
+from agent.drivers.hypervisor.hotplug_nic import live_nics
 from tests.support import golden
 
 RUNNING = """
@@ -18,6 +20,8 @@ RUNNING = """
     <target dev='vdc' bus='virtio'/><serial>data0000000000000000</serial><alias name='virtio-disk2'/>
   </disk>
   <disk type='file' device='disk'><target dev='vdd' bus='virtio'/><alias name='virtio-disk3'/></disk>
+  <interface type='ethernet'><mac address='00:16:3e:00:00:01'/><alias name='net0'/></interface>
+  <interface type='ethernet'><mac address='02:16:3e:00:00:01'/><alias name='net1'/></interface>
   <disk type='file' device='cdrom'>
     <target dev='hda' bus='ide'/><serial>cdrom</serial><alias name='ide0-0-0'/>
   </disk>
@@ -35,6 +39,14 @@ def test_a_disk_to_plug_in() -> None:
         total_bytes_per_second=56197120,
     )
     golden.check("domain/hot_plugged_disk.xml", disk_xml(spec))
+
+
+def test_a_network_card_to_plug_in() -> None:
+    golden.check("domain/hot_plugged_nic.xml", nic_xml(NicSpec("ecst0abd", "02:16:3e:00:00:01")))
+
+
+def test_network_cards_are_known_by_their_mac_address() -> None:
+    assert live_nics(RUNNING) == {"00:16:3e:00:00:01": "net0", "02:16:3e:00:00:01": "net1"}
 
 
 def test_disks_are_known_by_their_serial() -> None:
