@@ -139,9 +139,9 @@ class Found:
     intact: frozenset[str] = frozenset()  # sets that have the very elements that they are to have
 
 
-def take_over(new: Table, found: Found) -> Iterator[Message] | None:
-    """From a table of which only that much is known. Its base chains stay and are filled anew, so that no packet is
-    lost. None: it cannot become `new` this way."""
+def taken_over(new: Table, found: Found) -> Table | None:
+    """A table of which only that much is known, as one to `change` from. Its base chains stay and are filled anew, so
+    that no packet is lost. None: it cannot become `new` this way."""
     blank = NfSet(())
     for name, chain in new.chains.items():
         hook = found.chains.get(name, chain.hook)
@@ -149,13 +149,26 @@ def take_over(new: Table, found: Found) -> Iterator[Message] | None:
             return None
     if not found.plain or any(name in found.sets and found.sets[name] != _kind(new.sets[name]) for name in new.sets):
         return None
-    old = Table(
+    return Table(
         new.family,
         new.name,
         {name: dataclasses.replace(new.sets.get(name, blank), known=name in found.intact) for name in found.sets},
         {name: Chain((Rule("?", b""),), hook) for name, hook in found.chains.items()},
     )
-    return change(old, new)
+
+
+def prepared(old: Table | None, new: Table) -> Table:
+    """What `old`, or nothing, has to become in a batch of its own before it becomes `new`: with all new sets and
+    chains, which nothing leads to yet.
+
+    The kernel changes rules at one moment, but not all that they lead to. Elements of interval sets are there only a
+    while later, so these sets have their content before the rules do that look into them; a packet that is just then
+    among the old rules may find a map's new element, so the chain that it names is there for the old rules as well.
+    """
+    old = old or Table(new.family, new.name, {}, {})
+    sets = {name: one for name, one in new.sets.items() if one.interval or name not in old.sets}
+    chains = {name: one for name, one in new.chains.items() if one.hook is None and name not in old.chains}
+    return Table(new.family, new.name, old.sets | sets, old.chains | chains)
 
 
 def change(old: Table, new: Table) -> Iterator[Message]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
-from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
-from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
+from agent.drivers.network.nfnl import NfError, NfSocket, attributes, number, string
+from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, prepared, remove, replace, taken_over
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ class KernelTables:
         return {(table.family, table.name) for table in self._wanted}
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
-        """One atomic batch, of what differs only.
+        """What differs only: a batch with what is new and nothing leads to, then, at one moment, all that decides.
 
-        The first one takes over what a former agent left, without losing a packet if it can be told what that is.
+        The first call takes over what a former agent left, without losing a packet if it can be told what that is.
         """
         with self._lock:
             before, self._applied = self._applied, None
@@ -71,7 +72,7 @@ class KernelTables:
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""
         try:
-            self._nf.commit(m for old, new in zip(before, wanted, strict=True) for m in change(old, new))
+            self._bring(before, wanted)
         except NfError as error:
             log.warning("the filter is not what it was: %s", error)
             return False
@@ -79,15 +80,21 @@ class KernelTables:
 
     def _apply_first(self, wanted: tuple[Table, ...]) -> None:
         try:
-            self._nf.commit([message for table in wanted for message in self._first(table)])
+            self._bring([self._taken_over(table) for table in wanted], wanted)
         except NfError as error:
             log.warning("replacing the filter, which is not as expected: %s", error)
-            self._nf.commit([message for table in wanted for message in replace(table)])
+            self._bring([None] * len(wanted), wanted)
 
-    def _first(self, table: Table) -> list[Message]:
+    def _bring(self, before: Sequence[Table | None], wanted: tuple[Table, ...]) -> None:
+        """From what the kernel has to what is wanted; what is None is not known, and gives way."""
+        middle = [prepared(old, new) for old, new in zip(before, wanted, strict=True)]
+        first = zip(before, middle, strict=True)
+        self._nf.commit(m for old, new in first for m in (change(old, new) if old else replace(new)))
+        self._nf.commit(m for old, new in zip(middle, wanted, strict=True) for m in change(old, new))
+
+    def _taken_over(self, table: Table) -> Table | None:
         found = self._found(table)
-        messages = take_over(table, found) if found else None
-        return list(replace(table) if messages is None else messages)
+        return taken_over(table, found) if found else None
 
     def chains(self, family: int, name: str) -> set[str]:
         """The chains of a table, none if there is no such table."""
