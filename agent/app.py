@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -275,7 +276,7 @@ def drivers_of(config: Config) -> Drivers:
         network=NetworkDriver(config.prefix, config.uplink, (NAME_SERVER,), domain=config.domain),
         seeds=SeedBuilder(config.data_dir),
         builder=Catalogue(config.catalogue_dir, config.staging_dir),
-        converter=SandboxedConverter(config.staging_dir, lambda total: space.reserved_bytes(config, total)),
+        converter=SandboxedConverter(config.staging_dir, functools.partial(space.reserved_bytes, config)),
         objects=objects_of(config),
         inspector=GuestfsInspector(config.data_dir / "appliance", lambda: hypervisor.acceleration().kind),
     )
@@ -284,7 +285,8 @@ def drivers_of(config: Config) -> Drivers:
 def objects_of(config: Config) -> ObjectStores:
     """Buckets: directories of this host, and those of the configured stores."""
     local = LocalBuckets(config.data_dir / "buckets")
-    return ObjectStores(local, config.staging_dir, remote_stores(stores.stores_of(config)))
+    remote = remote_stores(stores.stores_of(config))
+    return ObjectStores(local, config.staging_dir, remote, functools.partial(space.reserved_bytes, config))
 
 
 def serve(config: Config) -> int:

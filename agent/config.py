@@ -30,6 +30,7 @@ class Config:
     time_zone: str = "Asia/Shanghai"  # an IANA name; in which policies' hours are read that name no zone of their own
     libvirt_uri: str = "qemu:///system"
     acceleration: str = "auto"  # auto | kvm | tcg
+    nested_virtualization: bool = False  # whether guests may run guests of their own with KVM (SPEC N8)
     uplink: str = "none"  # none | auto | an interface of the host
     public_addresses: tuple[str, ...] = ()  # blocks and addresses of the host's LAN; empty: a private pool
     port_forwards: str = "owner"  # who may have ports of the host: owner (the default account) | all

@@ -17,7 +17,6 @@ from agent.services import public_address, tag
 from agent.store.schema import PublicAddress
 
 ONE = "eip/{allocation_id}"
-BOUND = (ONE, "instance/{instance_id}")
 POST_PAID = "PostPaid"
 ISP = "BGP"  # what the public API shows as the line of an ordinary address
 _IGNORED = (
@@ -55,6 +54,7 @@ class AssociateParams(AddressParams):
 
 class UnassociateParams(AddressParams):
     instance_id: str = ""
+    private_ip_address: str = ""
 
 
 class ModifyParams(AddressParams):
@@ -107,10 +107,16 @@ def allocate_eip_address(call: Call, p: AllocateParams) -> dict[str, Any]:
     return {"AllocationId": made.id, "EipAddress": made.ip, "OrderId": 0, "ResourceGroupId": ""}
 
 
+def _associated(call: Call, p: AssociateParams) -> list[str]:
+    """The instance by its own id, however it is named: policies know it by that."""
+    instance = service.instance_of(caller(call), p.instance_id, p.instance_type)
+    return [f"eip/{p.allocation_id}", f"instance/{instance.id}"]
+
+
 @in_both_versions(
     "AssociateEipAddress",
     params=AssociateParams,
-    resource=BOUND,
+    resource=_associated,
     access="write",
     idempotent=True,
     ignored=("VpcId",),
@@ -129,16 +135,22 @@ def associate_eip_address(call: Call, p: AssociateParams) -> dict[str, Any]:
     return {}
 
 
+def _unassociated(call: Call, p: UnassociateParams) -> list[str]:
+    """The address, and the instance that loses it, whether it is named or not."""
+    interface = service.get(caller(call), p.allocation_id).interface
+    return [f"eip/{p.allocation_id}", *([f"instance/{interface.instance_id}"] if interface else [])]
+
+
 @in_both_versions(
     "UnassociateEipAddress",
     params=UnassociateParams,
-    resource=BOUND,
+    resource=_unassociated,
     access="write",
     idempotent=True,
-    ignored=("Force", "InstanceType", "PrivateIpAddress"),
+    ignored=("Force", "InstanceType"),
 )
 def unassociate_eip_address(call: Call, p: UnassociateParams) -> dict[str, Any]:
-    service.unassociate(caller(call), p.allocation_id, p.instance_id)
+    service.unassociate(caller(call), p.allocation_id, p.instance_id, p.private_ip_address)
     call.after_commit(call.services.runner.wake)
     return {}
 

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from agent.api.caller import caller
 from agent.api.edge.call import Call
-from agent.api.edge.params import RegionParams
+from agent.api.edge.params import ErrorCode, RegionParams, one_of
 from agent.api.edge.registry import HOST, action
 from agent.services import host
 from agent.services import image_check as service
 from agent.services.image_import import Source
+
+# Whether a new image is looked into as soon as it is there.
+Strategy = Annotated[str, one_of("Standard", ""), ErrorCode("InvalidDetectionStrategy.ValueNotSupported")]
 
 
 class CheckImageParams(RegionParams):

@@ -11,6 +11,7 @@ from agent.api.common import given_tags, refuse
 from agent.api.edge.call import Call
 from agent.api.edge.params import ErrorCode, Params, RegionParams, Tag, one_of
 from agent.api.edge.registry import ECS, action
+from agent.api.image_check import Strategy
 from agent.core.errors import InvalidParameter
 from agent.services import image_change, image_make
 from agent.services.image_make import Mapping
@@ -41,6 +42,7 @@ class CreateImageParams(RegionParams):
     platform: str = ""
     architecture: Annotated[Literal["i386", "x86_64", ""], ErrorCode("InvalidArchitecture.ValueNotSupported")] = ""
     boot_mode: BootMode = ""
+    detection_strategy: Strategy = ""
     tag: list[Tag] = []
 
 
@@ -67,7 +69,7 @@ class DeleteImageParams(RegionParams):
     access="write",
     idempotent=True,
     dry_run=True,
-    ignored=("DetectionStrategy", "Features", "ResourceGroupId", "SecureBootOptions"),
+    ignored=("Features", "ResourceGroupId", "SecureBootOptions"),
 )
 def create_image(call: Call, p: CreateImageParams) -> dict[str, Any]:
     if len(p.disk_device_mapping) > 17:
@@ -82,6 +84,7 @@ def create_image(call: Call, p: CreateImageParams) -> dict[str, Any]:
         version=p.image_version,
         platform=p.platform,
         architecture=p.architecture,
+        check=bool(p.detection_strategy),
         tags=given_tags(p.tag),
     )
     made = image_make.create(caller(call), request)

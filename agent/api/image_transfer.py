@@ -11,14 +11,13 @@ from agent.api.common import given_tags, refuse
 from agent.api.edge.call import Call
 from agent.api.edge.params import ErrorCode, Params, RegionParams, Tag, one_of
 from agent.api.edge.registry import ECS, HOST, action
+from agent.api.image_check import Strategy
 from agent.services import image_export as exporting
 from agent.services import image_import as importing
 
 _IGNORED = ("RoleName", "LicenseType", "ResourceGroupId", "StorageLocationArn", "Features")
 
 OsType = Annotated[str, AfterValidator(str.lower), one_of("linux", "windows", ""), ErrorCode("InvalidOSType.Malformed")]
-
-Strategy = Annotated[str, one_of("Standard", ""), ErrorCode("InvalidDetectionStrategy.ValueNotSupported")]
 
 
 class ImportedDisk(Params):

@@ -45,7 +45,12 @@ def allocate_public_ip_address(call: Call, p: AllocateParams) -> dict[str, Any]:
     return {"IpAddress": made.ip}
 
 
-@action("ReleasePublicIpAddress", version=ECS, params=ReleaseParams, resource=ONE, access="write", dry_run=True)
+def _released(call: Call, p: ReleaseParams) -> list[str]:
+    """The instance that loses it, whether it is named or not: policies know it by its id."""
+    return [f"instance/{service.find_own(caller(call), p.public_ip_address, p.instance_id)[1]}"]
+
+
+@action("ReleasePublicIpAddress", version=ECS, params=ReleaseParams, resource=_released, access="write", dry_run=True)
 def release_public_ip_address(call: Call, p: ReleaseParams) -> dict[str, Any]:
     effective_when_answered(call, service.release(caller(call), p.public_ip_address, p.instance_id))
     return {"RemainTimes": ""}

@@ -140,12 +140,18 @@ def _interfaces(instance: Instance) -> list[dict[str, Any]]:
 
 
 def _interface(interface: NetworkInterface) -> dict[str, Any]:
-    further = [{"PrivateIpAddress": address.ip, "Primary": False} for address in interface.secondary]
+    addresses = [interface.ip, *(address.ip for address in interface.secondary)]
     return {
         "NetworkInterfaceId": interface.id,
         "MacAddress": interface.mac,
         "PrimaryIpAddress": interface.ip,
         "Type": "Primary",
-        "PrivateIpSets": {"PrivateIpSet": [{"PrivateIpAddress": interface.ip, "Primary": True}, *further]},
+        "PrivateIpSets": {
+            "PrivateIpSet": [
+                {"PrivateIpAddress": ip, "Primary": ip == interface.ip, "PrivateDnsName": ""} for ip in addresses
+            ]
+        },
         "Ipv6Sets": {"Ipv6Set": []},
+        "Ipv4PrefixSets": {"Ipv4PrefixSet": []},
+        "Ipv6PrefixSets": {"Ipv6PrefixSet": []},
     }

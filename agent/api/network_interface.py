@@ -11,7 +11,7 @@ from agent.api.common import ecs_tags, effective_when_answered, refuse
 from agent.api.edge import paging
 from agent.api.edge.call import Call
 from agent.api.edge.paging import Paged
-from agent.api.edge.params import RegionParams, Tag
+from agent.api.edge.params import ErrorCode, RegionParams, Tag
 from agent.api.edge.registry import ECS, action
 from agent.core.clock import iso_seconds
 from agent.services import instance_move
@@ -23,6 +23,8 @@ Addresses = Annotated[list[str], Field(max_length=49)]
 
 
 class DescribeNetworkInterfacesParams(RegionParams, Paged):
+    page_size: Annotated[int, Field(ge=1, le=500), ErrorCode("InvalidParameter.PageSize")] = 10
+    max_results: Annotated[int, Field(ge=1, le=500)] | None = None
     network_interface_id: Annotated[list[str], Field(max_length=100)] = []
     instance_id: str = ""
     vpc_id: str = ""
@@ -118,11 +120,16 @@ def unassign_private_ip_addresses(call: Call, p: UnassignParams) -> dict[str, An
     return {}
 
 
+def _moved(call: Call, p: ModifyInstanceVpcParams) -> list[str]:
+    groups = [f"securitygroup/{group_id}" for group_id in p.security_group_id]
+    return [f"instance/{p.instance_id}", f"vswitch/{p.v_switch_id}", *groups]
+
+
 @action(
     "ModifyInstanceVpcAttribute",
     version=ECS,
     params=ModifyInstanceVpcParams,
-    resource="instance/{instance_id}",
+    resource=_moved,
     access="write",
 )
 def modify_instance_vpc_attribute(call: Call, p: ModifyInstanceVpcParams) -> dict[str, Any]:

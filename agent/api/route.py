@@ -192,7 +192,13 @@ def create_route_entry(call: Call, p: CreateRouteEntryParams) -> dict[str, Any]:
     return {"RouteEntryId": entry.id}
 
 
-@in_both_versions("DeleteRouteEntry", params=DeleteRouteEntryParams, resource=_TABLE, access="write", dry_run=True)
+def _table_of(call: Call, p: DeleteRouteEntryParams) -> list[str]:
+    """The table by its own id, however the entry is named: policies know it by that."""
+    entry = service.find_entry(caller(call), p.route_entry_id, p.route_table_id, p.destination_cidr_block)
+    return [f"routetable/{entry.vpc.route_table_id}"]
+
+
+@in_both_versions("DeleteRouteEntry", params=DeleteRouteEntryParams, resource=_table_of, access="write", dry_run=True)
 def delete_route_entry(call: Call, p: DeleteRouteEntryParams) -> dict[str, Any]:
     hop = _one_hop("DeleteRouteEntry", service.NextHop("", p.next_hop_id), p.next_hop_list)
     job = service.delete_entry(

@@ -5,7 +5,9 @@ A rule is given in parameters of its own (`IpProtocol`, `PortRange`, …) or, se
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from agent.api.caller import caller
 from agent.api.common import effective_when_answered, refuse
@@ -64,6 +66,7 @@ class ModifyRuleParams(RegionParams, Permission):
 
 
 class DescribeAttributeParams(RegionParams, Paged):
+    max_results: Annotated[int, Field(ge=1, le=1000)] | None = None
     security_group_id: str
     direction: Literal["all", "ingress", "egress"] = "all"
     nic_type: Literal["", "intranet", "internet"] = ""
@@ -80,9 +83,7 @@ def rule_of(call: Call, given: Permission, direction: str, prefix: str = "") -> 
             f"{prefix}PortRangeListId": given.port_range_list_id,
             f"{prefix}Ipv6SourceCidrIp": given.ipv6_source_cidr_ip,
             f"{prefix}Ipv6DestCidrIp": given.ipv6_dest_cidr_ip,
-            f"{prefix}{'DestCidrIp' if inwards else 'SourceCidrIp'}": (
-                given.dest_cidr_ip if inwards else given.source_cidr_ip
-            ),
+            **_other_side(given, inwards, prefix),
         },
     )
     return RuleInput(
@@ -99,6 +100,13 @@ def rule_of(call: Call, given: Permission, direction: str, prefix: str = "") -> 
         description=given.description,
         prefix=prefix,
     )
+
+
+def _other_side(given: Permission, inwards: bool, prefix: str) -> dict[str, str]:
+    """What a rule of this direction does not have: it has one peer."""
+    if inwards:
+        return {f"{prefix}DestCidrIp": given.dest_cidr_ip, f"{prefix}DestGroupId": given.dest_group_id}
+    return {f"{prefix}SourceCidrIp": given.source_cidr_ip, f"{prefix}SourceGroupId": given.source_group_id}
 
 
 def _rules(call: Call, p: RulesParams, direction: str) -> list[RuleInput]:

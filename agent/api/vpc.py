@@ -17,7 +17,7 @@ from agent.services import tag
 from agent.services import vpc as service
 from agent.store.schema import SecurityGroup, Vpc
 
-_IGNORED = ("ResourceGroupId", "EnableDnsHostname", "DhcpOptionsSetId", "VpcOwnerId", "Ipv6Isp")
+_IGNORED = ("ResourceGroupId", "EnableDnsHostname", "DhcpOptionsSetId", "VpcOwnerId", "Ipv6CidrMask", "Ipv6Isp")
 
 
 class CreateVpcParams(RegionParams):
@@ -26,7 +26,10 @@ class CreateVpcParams(RegionParams):
     description: str = ""
     user_cidr: str = ""
     enable_ipv6: bool = False
+    ipv6_cidr_block: str = ""
+    ipv4_cidr_mask: str = ""
     ipv4_ipam_pool_id: str = ""
+    ipv6_ipam_pool_id: str = ""
     tag: list[Tag] = []
 
 
@@ -48,10 +51,7 @@ class ModifyVpcParams(VpcParams):
     cidr_block: str = ""
     user_cidr: str = ""
     enable_ipv6: bool = False
-
-
-class DeleteVpcParams(VpcParams):
-    force_delete: bool = False
+    ipv6_cidr_block: str = ""
 
 
 @in_both_versions(
@@ -64,7 +64,15 @@ class DeleteVpcParams(VpcParams):
     ignored=_IGNORED,
 )
 def create_vpc(call: Call, p: CreateVpcParams) -> dict[str, Any]:
-    refuse("CreateVpc", UserCidr=p.user_cidr, EnableIpv6=p.enable_ipv6, Ipv4IpamPoolId=p.ipv4_ipam_pool_id)
+    refuse(
+        "CreateVpc",
+        UserCidr=p.user_cidr,
+        EnableIpv6=p.enable_ipv6,
+        Ipv6CidrBlock=p.ipv6_cidr_block,
+        Ipv4CidrMask=p.ipv4_cidr_mask,
+        Ipv4IpamPoolId=p.ipv4_ipam_pool_id,
+        Ipv6IpamPoolId=p.ipv6_ipam_pool_id,
+    )
     vpc = service.create_vpc(
         caller(call), cidr=p.cidr_block, name=p.vpc_name, description=p.description, tags=given_tags(p.tag)
     )
@@ -89,7 +97,9 @@ def describe_vpcs(call: Call, p: DescribeVpcsParams) -> dict[str, Any]:
     return {"Vpcs": {"Vpc": [_listed(call, vpc, tags[vpc.id]) for vpc in page.items]}, **page.fields()}
 
 
-@in_both_versions("DescribeVpcAttribute", params=VpcParams, resource="vpc/{vpc_id}", access="read")
+@in_both_versions(
+    "DescribeVpcAttribute", params=VpcParams, resource="vpc/{vpc_id}", access="read", ignored=("IsDefault",)
+)
 def describe_vpc_attribute(call: Call, p: VpcParams) -> dict[str, Any]:
     vpc = service.get_vpc(caller(call), p.vpc_id)
     groups = select(func.count()).where(SecurityGroup.vpc_id == vpc.id)
@@ -116,16 +126,28 @@ def describe_vpc_attribute(call: Call, p: VpcParams) -> dict[str, Any]:
     "ModifyVpcAttribute", params=ModifyVpcParams, resource="vpc/{vpc_id}", access="write", ignored=_IGNORED
 )
 def modify_vpc_attribute(call: Call, p: ModifyVpcParams) -> dict[str, Any]:
-    refuse("ModifyVpcAttribute", CidrBlock=p.cidr_block, UserCidr=p.user_cidr, EnableIPv6=p.enable_ipv6)
+    refuse(
+        "ModifyVpcAttribute",
+        CidrBlock=p.cidr_block,
+        UserCidr=p.user_cidr,
+        EnableIPv6=p.enable_ipv6,
+        Ipv6CidrBlock=p.ipv6_cidr_block,
+    )
     service.modify_vpc(caller(call), p.vpc_id, name=p.vpc_name, description=p.description)
     return {}
 
 
+# ForceDelete is for VPCs that have nothing but gateways left, which do not exist here.
 @in_both_versions(
-    "DeleteVpc", params=DeleteVpcParams, resource="vpc/{vpc_id}", access="write", idempotent=True, dry_run=True
+    "DeleteVpc",
+    params=VpcParams,
+    resource="vpc/{vpc_id}",
+    access="write",
+    idempotent=True,
+    dry_run=True,
+    ignored=("ForceDelete",),
 )
-def delete_vpc(call: Call, p: DeleteVpcParams) -> dict[str, Any]:
-    refuse("DeleteVpc", ForceDelete=p.force_delete)
+def delete_vpc(call: Call, p: VpcParams) -> dict[str, Any]:
     service.delete_vpc(caller(call), p.vpc_id)
     call.after_commit(call.services.runner.wake)
     return {}

@@ -24,6 +24,7 @@ class CreateVSwitchParams(RegionParams):
     cidr_block: str
     v_switch_name: str = ""
     description: str = ""
+    cidr_mask: str = ""
     ipv6_cidr_block: str = ""
     nat: bool = True  # ours
     tag: list[Tag] = []
@@ -60,7 +61,7 @@ class ModifyVSwitchParams(VSwitchParams):
     ignored=_IGNORED,
 )
 def create_v_switch(call: Call, p: CreateVSwitchParams) -> dict[str, Any]:
-    refuse("CreateVSwitch", Ipv6CidrBlock=p.ipv6_cidr_block)
+    refuse("CreateVSwitch", CidrMask=p.cidr_mask, Ipv6CidrBlock=p.ipv6_cidr_block)
     vswitch = service.create_vswitch(
         caller(call),
         vpc_id=p.vpc_id,

@@ -49,6 +49,17 @@ class Converter(Protocol):
         """The same from our own files: a layer and all that it is an overlay on, the uppermost first. The lowest of
         several may be raw (`base_format`); all others are qcow2."""
 
+    def hand_out(
+        self,
+        made: Path,
+        target: int,
+        *,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Move the content of `made` into a caller's open file, durably, wherever that lies; what is left of `made` is
+        to be removed. On the file system of the disks their reserve is kept, on another one what is kept for root."""
+
     def sweep(self, *, unfinished: bool) -> list[str]:
         """Remove from the staging directory what nobody wrote to for a week and, `unfinished`, temporary files of
         interrupted calls, which only at start is safe; the names."""

@@ -274,6 +274,9 @@ class Network(Protocol):
     def list_taps(self) -> dict[str, str | None]:
         """Our taps on this host: name to VPC id, None for one in the root namespace."""
 
+    def is_wired(self, port: PortSpec) -> bool:
+        """Whether its tap is in its VPC."""
+
     def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
         """Tell a fresh driver which ports the namespace has (DHCP answers), after the agent's restart."""
 

@@ -59,12 +59,15 @@ def enqueue_sync(session: Session, vpc_id: str, now: dt.datetime, request_id: st
 
 
 def enqueue_filter(session: Session, vpc_id: str, now: dt.datetime, request_id: str = "") -> Job:
-    """As `enqueue_sync`, where nothing but the filter is concerned."""
-    return _waiting(session, vpc_id, FILTER, SYNC) or enqueue(session, FILTER, vpc_id, now, request_id=request_id)
+    """As `enqueue_sync`, where nothing but the filter is concerned. It does not wait for the router: that may be
+    incomplete for long, as without the host's uplink, and what is forbidden from now on shall be so now."""
+    lock = f"{FILTER} {vpc_id}"
+    return _waiting(session, vpc_id, FILTER) or enqueue(session, FILTER, vpc_id, now, lock=lock, request_id=request_id)
 
 
-def _waiting(session: Session, vpc_id: str, *kinds: str) -> Job | None:
-    return session.scalar(select(Job).where(Job.kind.in_(kinds), Job.lock == vpc_id, Job.state == "pending").limit(1))
+def _waiting(session: Session, vpc_id: str, kind: str) -> Job | None:
+    found = select(Job).where(Job.kind == kind, Job.resource_id == vpc_id, Job.state == "pending")
+    return session.scalar(found.limit(1))
 
 
 def enqueue_interface(session: Session, interface: NetworkInterface, now: dt.datetime, request_id: str = "") -> Job:

@@ -8,8 +8,10 @@ namespaces); domains and disk files that nobody knows are reported, never delete
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -158,19 +160,23 @@ class Reconciler:
         """Routers, filters and DHCP answers of all VPCs, without interrupting what runs."""
         with self._store.read() as session:
             vpcs = list(session.scalars(select(Vpc.id)))
+        taps = functools.cache(self._drivers.network.list_taps)  # it looks into the namespaces of all VPCs
+        parts = sync_router, lambda context, vpc_id: self._adopt_ports(vpc_id, taps()), sync_filter
         for vpc_id in vpcs:
-            context = self._context(vpc_id)
-            try:
-                sync_router(context, vpc_id)
-                self._adopt_ports(vpc_id)
-                sync_filter(context, vpc_id)
-            except DriverError as error:
-                log.error("network of %s: %s; it will be tried again", vpc_id, error)
+            if not all([self._took_over(part, vpc_id) for part in parts]):
                 with self._store.write() as session:
                     journal.enqueue_sync(session, vpc_id, self._clock.now())
 
-    def _adopt_ports(self, vpc_id: str) -> None:
-        taps = self._drivers.network.list_taps()
+    def _took_over(self, part: Callable[[Context, str], None], vpc_id: str) -> bool:
+        """What fails of a VPC does not keep the rest: guests ask for addresses also while the host has no uplink."""
+        try:
+            part(self._context(vpc_id), vpc_id)
+        except DriverError as error:
+            log.error("network of %s: %s; it will be tried again", vpc_id, error)
+            return False
+        return True
+
+    def _adopt_ports(self, vpc_id: str, taps: dict[str, str | None]) -> None:
         with self._store.read() as session:
             found = session.scalars(select(NetworkInterface).where(NetworkInterface.vpc_id == vpc_id))
             ports = [

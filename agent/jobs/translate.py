@@ -39,6 +39,7 @@ def domain_spec(config: Config, drivers: Drivers, instance: Instance, seed: Path
         seed=seed,
         console_log=config.console_log(instance.id),
         acceleration=drivers.hypervisor.acceleration().kind,
+        nested_virtualization=config.nested_virtualization,
         machine="pc" if instance.virtio else "q35",
         os_type=instance.os_type,
         virtio=instance.virtio,

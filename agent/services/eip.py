@@ -23,7 +23,7 @@ from agent.services import public_address, quota, tag
 from agent.services.context import Caller
 from agent.services.matching import like
 from agent.services.public_address import EIP
-from agent.store.schema import Job, NetworkInterface, PublicAddress
+from agent.store.schema import Instance, Job, NetworkInterface, PublicAddress
 
 AVAILABLE: Final = "Available"
 ASSOCIATING: Final = "Associating"
@@ -190,7 +190,7 @@ def associate(
 ) -> Job:
     """Let an address stand for an instance's private one (`private_ip`: a secondary one), by the job returned."""
     address = get(caller, allocation_id)
-    interface = _interface(caller, holder_id, holder_type)
+    interface = _interface(instance_of(caller, holder_id, holder_type))
     wanted = _private_ip(interface, private_ip)
     _check_status(caller, address, AVAILABLE)
     for other in interface.public:
@@ -204,8 +204,8 @@ def associate(
     return public_address.apply(caller, interface, address.id, ASSOCIATE)
 
 
-def unassociate(caller: Caller, allocation_id: str, holder_id: str = "") -> Job:
-    """Take an address away from what it is bound to; `holder_id`, if given, must be that."""
+def unassociate(caller: Caller, allocation_id: str, holder_id: str = "", private_ip: str = "") -> Job:
+    """Take an address away from what it is bound to; `holder_id` and `private_ip`, if given, must be that."""
     address = get(caller, allocation_id)
     _check_status(caller, address, IN_USE)
     interface = address.interface
@@ -213,6 +213,11 @@ def unassociate(caller: Caller, allocation_id: str, holder_id: str = "") -> Job:
     if holder_id and holder_id not in (interface.instance_id, interface.id):
         raise IncorrectEipStatus(
             f'The EIP "{address.id}" ({address.ip}) is bound to "{interface.instance_id}", not to "{holder_id}".'
+        )
+    stands_for = address.private_ip or interface.ip
+    if private_ip not in ("", stands_for):
+        raise IncorrectEipStatus(
+            f'The EIP "{address.id}" ({address.ip}) stands for {stands_for}, not for "{private_ip}".'
         )
     address.interface, address.private_ip = None, None
     caller.session.flush()
@@ -227,8 +232,8 @@ def release(caller: Caller, allocation_id: str) -> None:
     public_address.give_back(caller, address)
 
 
-def _interface(caller: Caller, holder_id: str, holder_type: str) -> NetworkInterface:
-    """The one that addresses of an instance, or of an interface, are bound to."""
+def instance_of(caller: Caller, holder_id: str, holder_type: str) -> Instance:
+    """The caller's instance that is named, by its own id or by an interface's. Raises NotFound, InvalidParameter."""
     if holder_type not in (INSTANCE, INTERFACE):
         why = f"addresses are bound to an {INSTANCE} or, for its secondary addresses, a {INTERFACE}."
         raise InvalidParameter("InstanceType", holder_type, why, code="InvalidInstanceType.ValueNotSupported")
@@ -238,7 +243,11 @@ def _interface(caller: Caller, holder_id: str, holder_type: str) -> NetworkInter
         if found is None or found.account_id != caller.account_id:
             raise NotFound("InvalidEniId.NotFound", "InstanceId", holder_id)
         instance_id = found.instance_id
-    instance = instances.get(caller, instance_id or "")
+    return instances.get(caller, instance_id or "")
+
+
+def _interface(instance: Instance) -> NetworkInterface:
+    """The one that addresses of an instance are bound to."""
     instances.check_state(instance, "change_addresses")
     if public_address.in_classic(instance):
         raise Conflict(

@@ -11,6 +11,7 @@ from agent.core.errors import Conflict, InvalidParameter, MissingParameter
 from agent.core.ids import new_id
 from agent.jobs import journal
 from agent.jobs import snapshots as taken
+from agent.jobs.kinds.image_check import begin_check
 from agent.jobs.kinds.image_create import CREATE
 from agent.services import disk_plan, quota, tag
 from agent.services import image as images
@@ -44,7 +45,8 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Request:
-    """What CreateImage asks for. `instance_id` comes before `mappings`, these before `snapshot_id`."""
+    """What CreateImage asks for. `instance_id` comes before `mappings`, these before `snapshot_id`. `check`:
+    look into the image when it is there."""
 
     instance_id: str = ""
     snapshot_id: str = ""
@@ -55,6 +57,7 @@ class Request:
     version: str = ""
     platform: str = ""
     architecture: str = ""
+    check: bool = False
     tags: Sequence[tag.TagPair] = ()
 
 
@@ -82,7 +85,10 @@ def create(caller: Caller, request: Request) -> Image:
             caller.services.clock.now(),
             account_id=caller.account_id,
             request_id=caller.request_id,
+            data={"check": request.check},
         )
+    elif request.check:
+        begin_check(caller.session, image, caller.services.clock.now())
     return image
 
 

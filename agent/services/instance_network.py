@@ -44,13 +44,18 @@ def allocate(caller: Caller, instance_id: str, ip: str = "") -> tuple[PublicAddr
 
 def release(caller: Caller, ip: str, instance_id: str = "") -> Job:
     """Take the own public address of an instance away, by the job returned. Raises NotFound for any other one."""
+    found, holder_id = find_own(caller, ip, instance_id)
+    return _take_away(caller, _instance(caller, holder_id), found)
+
+
+def find_own(caller: Caller, ip: str, instance_id: str = "") -> tuple[PublicAddress, str]:
+    """The own public address of an instance (of this one, if it is given), and the instance's id. Raises NotFound."""
     mine = select(PublicAddress).where(PublicAddress.account_id == caller.account_id, PublicAddress.kind == PUBLIC)
     found = caller.session.scalar(mine.where(PublicAddress.ip == ip))
     interface = found.interface if found else None
     if found is None or interface is None or instance_id not in ("", interface.instance_id):
         raise NotFound("InvalidIpAddress.NotFound", "PublicIpAddress", ip)
-    instance = _instance(caller, interface.instance_id or "")
-    return _take_away(caller, instance, found)
+    return found, interface.instance_id or ""
 
 
 def modify(caller: Caller, instance_id: str, changes: Changes) -> Job | None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
+from agent.core.specs import INTRANET
 from agent.store.schema import Instance, NetworkInterface, SecondaryAddress, Vpc
 from agent.store.store import Store
-
-INTRANET = "intranet"
 
 
 @dataclass(frozen=True)

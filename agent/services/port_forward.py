@@ -23,7 +23,7 @@ from agent.store.schema import Job, NetworkInterface, PortForward
 
 OWNER, ALL = "owner", "all"  # who may have port forwards
 PROTOCOLS = ("tcp", "udp")
-FIRST_PORT: Final = 1024  # those below are of the host's services
+FIRST_PORT: Final = 1024  # of those that others than the host's owner may have
 LAST_PORT: Final = 65535
 
 
@@ -46,8 +46,8 @@ def create(
     """Lead a port of the host (of all its addresses, or of one) to a port of an instance, and the job that does it."""
     _check_allowed(caller)
     validate.description("Description", description)
+    _check_ports(protocol, host_port, port, 1 if account.owns_host(caller.session, caller.account_id) else FIRST_PORT)
     interface = instances.get(caller, instance_id).interfaces[0]
-    _check_ports(protocol, host_port, port)
     _check_address(caller, host_address)
     _check_free(caller, protocol, host_address, host_port)
     mine = select(func.count()).select_from(PortForward).where(PortForward.account_id == caller.account_id)
@@ -110,11 +110,11 @@ def _check_allowed(caller: Caller) -> None:
         )
 
 
-def _check_ports(protocol: str, host_port: int, port: int) -> None:
+def _check_ports(protocol: str, host_port: int, port: int, first: int) -> None:
     if protocol not in PROTOCOLS:
         raise InvalidParameter("Protocol", protocol, f"it must be {' or '.join(PROTOCOLS)}.")
-    if not FIRST_PORT <= host_port <= LAST_PORT:
-        why = f"it must be {FIRST_PORT} to {LAST_PORT}: those below are of the host's own services."
+    if not first <= host_port <= LAST_PORT:
+        why = f"it must be {first} to {LAST_PORT}{': those below are for the owner of the host' if first > 1 else ''}."
         raise InvalidParameter("HostPort", host_port, why, code="InvalidHostPort.ValueNotSupported")
     if not 1 <= port <= LAST_PORT:
         raise InvalidParameter("Port", port, f"it must be 1 to {LAST_PORT}.", code="InvalidPort.ValueNotSupported")

@@ -66,12 +66,12 @@ def candidates(config: Config, host: Iterable[str]) -> Iterator[str]:
     """All addresses of the pool that may be given away, in order. `host`: the host's own, as `192.168.1.4/24`.
 
     Its own ones are not among them, nor the first and last of a network that it is in; of the pool that nobody
-    configured, nothing of such a network is.
+    configured, nothing of such a network is, nor its first and last, which look as if they were no host's.
     """
     own = [ipaddress.IPv4Interface(text) for text in host]
     networks = [one.network for one in own if one.network.prefixlen < 31]
     forbidden = {one.ip for one in own}
-    for network in networks:
+    for network in (*networks, addresses.PRIVATE_POOL):
         forbidden |= {network.network_address, network.broadcast_address}
     avoid = [] if config.public_addresses else networks
     for block in pool(config):

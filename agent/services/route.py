@@ -13,6 +13,7 @@ from agent.jobs import journal
 from agent.services import instance as instances
 from agent.services import quota
 from agent.services.context import Caller
+from agent.services.security_group import place
 from agent.store.schema import Job, NetworkInterface, RouteEntry, Vpc, VSwitch
 
 INSTANCE, INTERFACE, HOST = "Instance", "NetworkInterface", "Host"
@@ -74,7 +75,7 @@ def delete_entry(
 ) -> Job:
     """Delete a custom entry, named by its id or by its table and destination; a next hop given must be the entry's.
     Raises NotFound."""
-    entry = _find_entry(caller, entry_id, table_id, cidr)
+    entry = find_entry(caller, entry_id, table_id, cidr)
     if (hop_id and hop_id != next_hop_id(entry)) or (hop_type and hop_type != entry.next_hop_type):
         raise NotFound("InvalidRouteEntry.NotFound", "NextHopId", hop_id or hop_type)
     vpc = entry.vpc
@@ -96,16 +97,22 @@ def routes_by(caller: Caller, interface: NetworkInterface) -> int:
     return caller.session.scalar(counted) or 0
 
 
-def _find_entry(caller: Caller, entry_id: str, table_id: str, cidr: str) -> RouteEntry:
+def find_entry(caller: Caller, entry_id: str, table_id: str, cidr: str) -> RouteEntry:
+    """The custom entry of this id (of this table and destination, if they are given), or of this table and
+    destination. Raises NotFound."""
+    block = str(validate.network("DestinationCidrBlock", cidr, code=_MALFORMED)) if cidr else ""
     if entry_id:
         entry = caller.session.get(RouteEntry, entry_id)
         if entry is None or entry.vpc.account_id != caller.account_id:
             raise NotFound("InvalidRouteEntry.NotFound", "RouteEntryId", entry_id)
+        if table_id not in ("", entry.vpc.route_table_id):
+            raise NotFound("InvalidRouteTableId.NotFound", "RouteTableId", table_id)
+        if block not in ("", entry.cidr):
+            raise NotFound("InvalidRouteEntry.NotFound", "DestinationCidrBlock", cidr)
         return entry
     for name, value in (("RouteTableId", table_id), ("DestinationCidrBlock", cidr)):
         if not value:
             raise MissingParameter(name)
-    block = str(validate.network("DestinationCidrBlock", cidr, code=_MALFORMED))
     for entry in get_table(caller, table_id).routes:
         if entry.cidr == block:
             return entry
@@ -153,7 +160,7 @@ def _next_hop(caller: Caller, vpc: Vpc, hop: NextHop) -> NetworkInterface | None
     if interface is None or interface.account_id != caller.account_id:
         raise NotFound("InvalidNextHopId.NotFound", "NextHopId", hop.id)
     if interface.vpc_id != vpc.id:
-        why = f'it is in the VPC "{interface.vpc_id}", the route table in "{vpc.id}".'
+        why = f"it is in {place(interface.vpc_id)}, the route table in {place(vpc.id)}."
         raise InvalidParameter("NextHopId", hop.id, why, code="InvalidNextHopId.Mismatch")
     return interface
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from agent.core import validate
 from agent.core.errors import ApiError, DependencyViolation, InvalidParameter, MissingParameter, NotFound
 from agent.core.ids import CLASSIC_VPC, new_id
+from agent.core.specs import INTERNET, INTRANET
 from agent.jobs import journal
 from agent.services import quota, tag
 from agent.services.context import Caller
@@ -18,7 +19,6 @@ from agent.store.schema import GroupMembership, Job, NetworkInterface, SecurityG
 
 ANYWHERE = "0.0.0.0/0"
 SYSTEM_PRIORITY = 110  # of the rules the system makes; callers have 1-100
-INTRANET, INTERNET = "intranet", "internet"
 _POLICIES = {"accept": True, "drop": False}
 
 

@@ -10,8 +10,9 @@ from sqlalchemy import or_, select
 from agent.core import validate
 from agent.core.errors import ApiError, Conflict, InvalidParameter, MissingParameter, NotFound
 from agent.core.ids import CLASSIC_VPC
+from agent.core.specs import INTERNET, INTRANET
 from agent.services.context import Caller
-from agent.services.security_group import INTERNET, INTRANET, place
+from agent.services.security_group import place
 from agent.store.schema import Account, SecurityGroup, SecurityGroupRule
 
 INGRESS = "ingress"

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from agent.core import ids
 from agent.core.errors import InvalidParameter
 from agent.core.ids import CLASSIC_VPC
+from agent.core.specs import INTERNET, INTRANET
 from agent.jobs import journal
 from agent.jobs.kinds.security_group_clone import CLONE
 from agent.services import other_region, quota, tag
 from agent.services.context import Caller
 from agent.services.security_group import (
-    INTERNET,
-    INTRANET,
     SYSTEM_PRIORITY,
     check_texts,
     create_security_group,

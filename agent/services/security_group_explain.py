@@ -10,7 +10,7 @@ from sqlalchemy import or_, select
 
 from agent.core import states, validate
 from agent.core.errors import InvalidParameter
-from agent.core.specs import Decision, FlowDecision, FlowSpec, Verdict
+from agent.core.specs import INTERNET, Decision, FlowDecision, FlowSpec, Verdict
 from agent.jobs.translate_filter import rule_spec
 from agent.services import instance as instances
 from agent.services.context import Caller
@@ -25,7 +25,6 @@ from agent.store.schema import (
 )
 
 PROTOCOLS = ("tcp", "udp", "icmp", "gre")
-INTERNET = "internet"
 _MALFORMED = "InvalidIpAddress.Malformed"
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agent.core import validate
 from agent.core.errors import ApiError, Conflict, InvalidParameter, MissingParameter
 from agent.core.ids import new_id
 from agent.services import quota
 from agent.services.context import Caller
 from agent.services.security_group import get_security_group, sync
-from agent.services.security_group_check import DESCRIPTION_CODE, RuleInput, RuleValues, checked, values_of
+from agent.services.security_group_check import RuleInput, RuleValues, checked, values_of
 from agent.store.schema import Job, SecurityGroup, SecurityGroupRule
 
 MAX_PERMISSIONS = 100
@@ -71,12 +70,12 @@ def modify(caller: Caller, group_id: str, direction: str, *, rule_id: str | None
         found = _matching(group, checked(caller, group, direction, given, revoking=True), given)
         if not found:
             raise RuleNotFound(f'The security group "{group_id}" has no such rule ({direction}).')
-        text = validate.description("Description", given.description or "", code=DESCRIPTION_CODE)
-        for rule in found:
-            rule.description = text
+        if given.description is not None:
+            for rule in found:
+                rule.description = given.description
         return sync(caller, group)
     rule = _by_id(group, direction, rule_id)
-    changed = checked(caller, group, direction, _merged(rule, given), old_priority=rule.priority)
+    changed = checked(caller, group, direction, _merged(caller, rule, given), old_priority=rule.priority)
     for other in group.rules:
         if other is not rule and values_of(other).identity == changed.identity:
             raise Conflict(
@@ -115,9 +114,10 @@ def _matching(group: SecurityGroup, wanted: RuleValues, given: RuleInput) -> lis
     return [rule for rule in group.rules if matches(rule)]
 
 
-def _merged(rule: SecurityGroupRule, given: RuleInput) -> RuleInput:
+def _merged(caller: Caller, rule: SecurityGroupRule, given: RuleInput) -> RuleInput:
     """`given`, with the rule's own values for what was left out."""
     new_peer = given.peer_cidr or given.peer_group_id
+    kept_group = None if new_peer else caller.session.get(SecurityGroup, rule.peer_group_id or "")
     protocol = given.protocol or rule.protocol
     keeps_ports = given.protocol is None or given.protocol.upper() == rule.protocol
     return replace(
@@ -127,6 +127,7 @@ def _merged(rule: SecurityGroupRule, given: RuleInput) -> RuleInput:
         port_range=given.port_range or (rule.port_range if keeps_ports else None),
         peer_cidr=given.peer_cidr if new_peer else rule.peer_cidr,
         peer_group_id=given.peer_group_id if new_peer else rule.peer_group_id,
+        peer_group_owner_id=kept_group.account_id if kept_group else given.peer_group_owner_id,
         nic_type=given.nic_type or rule.nic_type,
         priority=given.priority or str(rule.priority),
         description=rule.description if given.description is None else given.description,

@@ -10,7 +10,7 @@ import click
 from ecsctl.cli import App, LazyGroup, command
 from ecsctl.client import Client, Json, client_token, unwrap
 from ecsctl.completion import names
-from ecsctl.errors import UsageFault
+from ecsctl.errors import NotFound, UsageFault
 from ecsctl.output import Column, Row, View
 from ecsctl.resolve import SECURITY_GROUP, find_id
 
@@ -81,7 +81,6 @@ def _rule_options(function: Any) -> Any:
                 help="Classic network only. Default: internet, of groups as peers intranet.",
             ),
             click.option("--policy", type=click.Choice(["accept", "drop"]), default="accept", show_default=True),
-            click.option("--priority", type=click.IntRange(1, 100), default=1, show_default=True),
         ]
     ):
         function = option(function)
@@ -100,6 +99,7 @@ _service = click.argument(
 @click.argument("group", shell_complete=names("security-group"))
 @_service
 @_rule_options
+@click.option("--priority", type=click.IntRange(1, 100), default=1, show_default=True)
 @click.option("--description", metavar="TEXT")
 def add(app: App, group: str, service: str | None, description: str | None, **given: Any) -> None:
     """Add a rule: a SERVICE, or --protocol and --port."""
@@ -117,17 +117,27 @@ def add(app: App, group: str, service: str | None, description: str | None, **gi
 @click.argument("group", shell_complete=names("security-group"))
 @_service
 @_rule_options
+@click.option("--priority", type=click.IntRange(1, 100), help="Default: whatever it is.")
 def rm(app: App, group: str, service: str | None, **given: Any) -> None:
     """Remove a rule, described as for `add` or by its id (`rule ls -o wide`)."""
+    group_id = find_id(app.client, SECURITY_GROUP, group)
+    outwards = given["egress"]
     if service and _RULE_ID.match(service):
+        outwards = rule_of_id(app.client, group, group_id, service)["Direction"] == "egress"
         parameters: dict[str, Any] = {"SecurityGroupRuleId": [service]}
     else:
         parameters = _rule(app.client, service, given)
     app.client.regional(
-        "RevokeSecurityGroupEgress" if given["egress"] else "RevokeSecurityGroup",
-        SecurityGroupId=find_id(app.client, SECURITY_GROUP, group),
-        **parameters,
+        "RevokeSecurityGroupEgress" if outwards else "RevokeSecurityGroup", SecurityGroupId=group_id, **parameters
     )
+
+
+def rule_of_id(client: Client, group: str, group_id: str, rule_id: str) -> Json:
+    """The rule of this id, whichever its direction; raises NotFound. `group` is how the caller calls it."""
+    for one in permissions(client, group_id):
+        if one["SecurityGroupRuleId"] == rule_id:
+            return one
+    raise NotFound(f"the security group {group} has no rule {rule_id!r}")
 
 
 @command("ls")
@@ -209,7 +219,7 @@ def _protocol_and_ports(service: str | None, protocol: str | None, port: str | N
 def port_range(port: str) -> str:
     """`22/22` for `22`; UsageFault for what is no port and no range."""
     first, _, last = port.replace("/", "-").partition("-")
-    low, high = (int(text) if text.isdigit() else 0 for text in (first, last or first))
+    low, high = (int(text) if text.isascii() and text.isdigit() else 0 for text in (first, last or first))
     if not 1 <= low <= high <= 65535:
         raise UsageFault(f"--port {port!r} must be PORT or FROM-TO within 1-65535")
     return f"{low}/{high}"

@@ -8,9 +8,9 @@ import click
 
 from ecsctl.cli import App, command
 from ecsctl.client import client_token
-from ecsctl.commands.security_group_rule import INTERNET, INTRANET, peer_parameters, permissions, port_range
+from ecsctl.commands.security_group_rule import INTERNET, INTRANET, peer_parameters, port_range, rule_of_id
 from ecsctl.completion import names
-from ecsctl.errors import NotFound, UsageFault
+from ecsctl.errors import UsageFault
 from ecsctl.resolve import SECURITY_GROUP, find_id
 
 
@@ -30,10 +30,7 @@ def set_(app: App, group: str, rule: str, peer: str | None, **given: Any) -> Non
     group_id = find_id(app.client, SECURITY_GROUP, group)
     if peer is None and all(value is None for value in given.values()):
         raise UsageFault("nothing to change: give at least one option (see --help)")
-    found = [one for one in permissions(app.client, group_id) if one["SecurityGroupRuleId"] == rule]
-    if not found:
-        raise NotFound(f"the security group {group} has no rule {rule!r}")
-    outwards = found[0]["Direction"] == "egress"
+    outwards = rule_of_id(app.client, group, group_id, rule)["Direction"] == "egress"
     changes = {
         "IpProtocol": given["protocol"],
         "PortRange": port_range(given["port"]) if given["port"] else None,

@@ -158,6 +158,11 @@ def test_what_is_refused(cloud: Cloud) -> None:
         ),
         ("UnassociateEipAddress", {"AllocationId": allocation_id, "InstanceId": pending}, "IncorrectEipStatus"),
         ("UnassociateEipAddress", {"AllocationId": free}, "IncorrectEipStatus"),
+        (
+            "UnassociateEipAddress",
+            {"AllocationId": allocation_id, "PrivateIpAddress": "172.16.0.99"},
+            "IncorrectEipStatus",
+        ),
     ):
         assert code_of(cloud, action, params, version=VPC) == code, (action, params)
     other = cloud.add_account()

@@ -179,6 +179,21 @@ def test_what_was_on_the_disk_is_remembered_by_its_snapshot(ready: Cloud, instan
         assert (made.virtio, made.default_user, made.setup) == (False, "lena", "seed")
 
 
+def test_it_is_looked_into_as_soon_as_it_is_there(ready: Cloud, instance: str) -> None:
+    of_instance = create(ready, InstanceId=instance, DetectionStrategy="Standard")
+    assert ready.jobs("image.check") == []
+    finish_taking(ready)
+    with jobs_running(ready):
+        pass
+    [job] = ready.jobs("image.check")
+    assert (job.resource_id, job.account_id) == (of_instance, ready.account_id)
+    assert shown(ready, of_instance)["DetectionOptions"]["Status"] == "Processing"
+    snapshot_id = take(ready, system_disk(ready, instance))
+    of_snapshot = create(ready, SnapshotId=snapshot_id, DetectionStrategy="Standard")
+    create(ready, SnapshotId=snapshot_id, DetectionStrategy="")
+    assert [job.resource_id for job in ready.jobs("image.check")] == [of_instance, of_snapshot]
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"SnapshotId": "s-none"}, "InvalidSnapshotId.NotFound"),
     ({"SnapshotId": "DATA"}, "OperationDenied"),
@@ -197,6 +212,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"SnapshotId": "SYSTEM", "ImageFamily": "1"}, "InvalidImageFamily.Malformed"),
     ({"SnapshotId": "SYSTEM", "ImageVersion": "x" * 41}, "InvalidImageVersion.Malformed"),
     ({"SnapshotId": "SYSTEM", "Platform": "BeOS"}, "InvalidPlatform.ValueNotSupported"),
+    ({"SnapshotId": "SYSTEM", "DetectionStrategy": "Thorough"}, "InvalidDetectionStrategy.ValueNotSupported"),
     ({"SnapshotId": "SYSTEM", "BootMode": "UEFI"}, "InvalidBootMode.NotSupport"),
     ({"SnapshotId": "SYSTEM", "DryRun": "true"}, "DryRunOperation"),
 ]

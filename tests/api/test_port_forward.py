@@ -71,7 +71,7 @@ def test_ports_that_are_refused(make_cloud) -> None:
     create(cloud, InstanceId=instance_id)
     create(cloud, InstanceId=instance_id, HostPort=8081, HostAddress="192.168.7.10")
     for params, code in (
-        ({"HostPort": 1023}, "InvalidHostPort.ValueNotSupported"),
+        ({"HostPort": 0}, "InvalidHostPort.ValueNotSupported"),
         ({"HostPort": 65536}, "InvalidHostPort.ValueNotSupported"),
         ({"Port": 0}, "InvalidPort.ValueNotSupported"),
         ({"Protocol": "gre"}, "InvalidParameter"),
@@ -85,6 +85,15 @@ def test_ports_that_are_refused(make_cloud) -> None:
         ({"HostPort": 8081, "HostAddress": "127.0.0.1"}, "QuotaExceed.PortForward"),
     ):
         assert code_of(cloud, **{"InstanceId": instance_id, **params}) == code, params
+
+
+def test_low_ports_are_for_the_hosts_owner(make_cloud) -> None:
+    cloud: Cloud = make_cloud(port_forwards="all")
+    _, vswitch_id = cloud.default_vswitch()
+    create(cloud, InstanceId=cloud.add_instance(vswitch_id, []), HostPort=443)
+    theirs = cloud.add_account()
+    for port, code in ((1023, "InvalidHostPort.ValueNotSupported"), (1024, "InvalidInstanceId.NotFound")):
+        assert code_of(cloud, InstanceId="i-x", HostPort=port, account_id=theirs) == code
 
 
 def test_the_hosts_owner_decides_who_may_have_ports(make_cloud) -> None:

@@ -171,6 +171,8 @@ def test_entries_are_deleted_by_what_names_them(cloud: Cloud, table: Table) -> N
     assert code({**here, "DestinationCidrBlock": "172.16.0.0/20"}) == gone  # the system's own
     assert code({**here, "DestinationCidrBlock": "10.9.0.0/16", "NextHopId": "i-other"}) == gone
     assert code({"RouteEntryId": entry}, account_id=cloud.add_account()) == gone
+    assert code({"RouteEntryId": entry, "DestinationCidrBlock": "10.8.0.0/16"}) == gone
+    assert code({"RouteEntryId": entry, "RouteTableId": "vtb-none"}) == "InvalidRouteTableId.NotFound"
     cloud.call("DeleteRouteEntry", {"RouteEntryId": entry}, version=VPC)
     assert code({"RouteEntryId": entry}) == gone
 

@@ -70,7 +70,7 @@ def test_the_systems_group_has_the_guides_rules_at_priority_110(cloud: Cloud) ->
 
 def test_a_rule_is_shown_with_every_field_and_in_force_when_answered(cloud: Cloud, group: str) -> None:
     authorize(cloud, group, **SSH, Priority=5, Policy="Drop", NicType="intranet", Description="no ssh")
-    assert cloud.runner.waited == [cloud.jobs("vpc.sync")[-1].id]
+    assert cloud.runner.waited == [cloud.jobs("vpc.filter")[-1].id]
     [rule] = rules(cloud, group)
     assert is_id("securitygrouprule", rule.pop("SecurityGroupRuleId"))
     assert {name: value for name, value in rule.items() if value} == {
@@ -123,6 +123,7 @@ def test_several_rules_at_once_and_the_same_again_changes_nothing(cloud: Cloud, 
         ({"Description": "x"}, "InvalidSecurityGroupDiscription.Malformed"),
         ({"SourcePortRange": "1/2"}, "UnsupportedParameter"),
         ({"DestCidrIp": "10.0.0.0/8"}, "UnsupportedParameter"),
+        ({"DestGroupId": "sg-none"}, "UnsupportedParameter"),
         ({"SecurityGroupId": "sg-none"}, "InvalidSecurityGroupId.NotFound"),
     ],
 )
@@ -193,7 +194,7 @@ def test_rules_are_revoked_by_what_they_say(cloud: Cloud, group: str) -> None:
     assert revoke(Policy="drop") == 3
     assert revoke(Priority=50) == 2
     assert revoke() == 1
-    assert cloud.runner.waited[-1] == cloud.jobs("vpc.sync")[-1].id
+    assert cloud.runner.waited[-1] == cloud.jobs("vpc.filter")[-1].id
     assert rules(cloud, group)[0]["Direction"] == "egress"
 
 
@@ -248,6 +249,7 @@ def test_without_an_id_only_the_description_is_changed(cloud: Cloud, group: str)
     authorize(cloud, group, "Egress", IpProtocol="gre", PortRange="-1/-1", DestCidrIp="10.0.0.0/8")
     params = {"SecurityGroupId": group, "IpProtocol": "gre", "PortRange": "-1/-1", "DestCidrIp": "10.0.0.0/8"}
     cloud.call("ModifySecurityGroupEgressRule", {**params, "Description": "tunnel"})
+    cloud.call("ModifySecurityGroupEgressRule", dict(params))
     assert rules(cloud, group)[0]["Description"] == "tunnel"
     wrong = {**params, "DestCidrIp": "10.0.0.0/9"}
     assert code_of(cloud, "ModifySecurityGroupEgressRule", wrong) == "InvalidSecurityGroupRule.RuleNotExist"

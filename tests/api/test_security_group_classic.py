@@ -98,6 +98,11 @@ def test_peers_of_another_account_are_named_with_their_owner(cloud: Cloud, group
     cloud.call("AuthorizeSecurityGroup", {**named, "SourceGroupOwnerAccount": "", "SourceGroupOwnerId": other})
     [rule] = rules(cloud, group)
     assert (rule["SourceGroupId"], rule["SourceGroupOwnerAccount"], rule["SourceGroupName"]) == (theirs, other, "")
+    cloud.call(
+        "ModifySecurityGroupRule",
+        {"SecurityGroupId": group, "SecurityGroupRuleId": rule["SecurityGroupRuleId"], "Priority": 7},
+    )
+    assert rules(cloud, group) == [rule | {"Priority": "7"}]
     # Its owner learns who names it, and keeps it until the rule is gone.
     asked = {"SecurityGroupId.1": theirs}
     [found] = cloud.call("DescribeSecurityGroupReferences", asked, account_id=other)["SecurityGroupReferences"][

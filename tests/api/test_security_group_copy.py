@@ -231,7 +231,7 @@ def test_a_backup_is_restored_fully(lab: Lab) -> None:
     )
     assert "in intranet TCP 3306/3306 0.0.0.0/0 Accept 1" in lab.rules(lab.group)
     assert changed(lab.do("RestoreSecurityGroup", **params)) == changed(preview)
-    assert lab.cloud.runner.waited[-1] == lab.cloud.jobs("vpc.sync")[-1].id
+    assert lab.cloud.runner.waited[-1] == lab.cloud.jobs("vpc.filter")[-1].id
     assert lab.rules(lab.group) == before
     assert changed(lab.do("DescribeSecurityGroupRestoration", **params)) == ([], [], [])
 

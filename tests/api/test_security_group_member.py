@@ -46,7 +46,7 @@ def lab(cloud: Cloud) -> Lab:
 def test_an_instance_joins_and_leaves_and_it_is_in_force_when_answered(lab: Lab) -> None:
     first, second, third = lab.groups[:3]
     lab.change("Join", second)
-    assert lab.cloud.runner.waited == [lab.cloud.jobs("vpc.sync")[-1].id]
+    assert lab.cloud.runner.waited == [lab.cloud.jobs("vpc.filter")[-1].id]
     [interface] = lab.cloud.interfaces()
     lab.change("Join", third, NetworkInterfaceId=interface.id)
     assert lab.present() == [first, second, third]
@@ -86,7 +86,7 @@ def test_all_groups_are_replaced_at_once(lab: Lab) -> None:
     first, second, third = lab.groups[:3]
     lab.set(third, second, third)
     assert lab.present() == [third, second]
-    assert lab.cloud.runner.waited == [lab.cloud.jobs("vpc.sync")[-1].id]
+    assert lab.cloud.runner.waited == [lab.cloud.jobs("vpc.filter")[-1].id]
     waited = list(lab.cloud.runner.waited)
     lab.set(third, second)
     assert lab.cloud.runner.waited == waited  # nothing to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,19 @@ def test_new_things_are_refused_when_the_reserve_would_be_used(ready: Cloud) -> 
     for action, params in wanted.items():
         ready.call(action, params)
     ready.call("BuildImage", dict(image), version=OWN)
+
+
+def test_a_file_is_converted_beside_the_disks(ready: Cloud, tmp_path: Path) -> None:
+    with (tmp_path / "source").open("w+b") as source, (tmp_path / "target").open("w+b") as target:
+        files = ready.runner.open_files
+        source_handle, target_handle = (files.put(os.dup(one.fileno()), "disk") for one in (source, target))
+        params: dict[str, object] = {"Source": source_handle, "Target": target_handle, "TargetFormat": "raw"}
+        ready.storage.available = 5 * GIB - 1
+        assert code(ready, "ConvertImageFile", params, version=OWN) == "OperationDenied.NoStock"
+        ready.storage.available = 5 * GIB
+        ready.call("ConvertImageFile", params, version=OWN)
+        files.drop(source_handle)
+        files.drop(target_handle)
 
 
 def test_the_refusal_says_how_much_and_what_to_do(ready: Cloud) -> None:

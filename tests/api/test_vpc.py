@@ -241,4 +241,13 @@ def test_lists_filter_by_several_ids_name_and_tags(cloud: Cloud) -> None:
 def test_what_is_not_offered_is_refused_not_ignored(cloud: Cloud) -> None:
     assert code_of(cloud, "CreateVpc", {"UserCidr": "10.1.0.0/16"}) == "UnsupportedParameter"
     assert code_of(cloud, "CreateVpc", {"EnableIpv6": True}) == "UnsupportedParameter"
-    assert code_of(cloud, "DeleteVpc", {"VpcId": new_vpc(cloud), "ForceDelete": True}) == "UnsupportedParameter"
+    vpc_id = new_vpc(cloud)
+    for action, params in (
+        ("CreateVpc", {"Ipv4IpamPoolId": "ipam-1", "Ipv4CidrMask": 16}),
+        ("CreateVpc", {"Ipv6CidrBlock": "fd00::/56"}),
+        ("ModifyVpcAttribute", {"VpcId": vpc_id, "EnableIPv6": True}),
+        ("CreateVSwitch", {"VpcId": vpc_id, "ZoneId": "local-a", "CidrBlock": "192.168.0.0/24", "CidrMask": 24}),
+    ):
+        assert code_of(cloud, action, params) == "UnsupportedParameter", params
+    new_vswitch(cloud, vpc_id)
+    assert code_of(cloud, "DeleteVpc", {"VpcId": vpc_id, "ForceDelete": True}) == "DependencyViolation"

@@ -21,6 +21,7 @@ from agent.drivers.image.converter import SandboxedConverter
 from agent.drivers.image.formats import detect
 from agent.drivers.image.jail import Call, Jail, JailedFailure, Limits
 from tests.support.foreign_images import DISK_BYTES, VARIANTS, digest, disk, make, make_large
+from tests.support.small_disk import small_disk
 from tests.support.waiting import wait_for
 
 CANARY = b"canary-that-no-image-may-ever-show"
@@ -290,6 +291,38 @@ def test_a_decompression_bomb_ends_at_the_size_it_has(staging: Path, tmp_path: P
         convert(guarded, bomb, tmp_path / "out", "qcow2")
     assert not (tmp_path / "out").exists()
     assert sorted(tmp_path.iterdir()) == [bomb, staging]
+
+
+def test_where_it_shall_be_there_must_be_room_and_once_is_enough(tmp_path: Path) -> None:
+    made = tmp_path / "disk/staging/made"
+    with small_disk(tmp_path / "disk", 64 << 10), small_disk(tmp_path / "other", 32 << 10):
+        converter = SandboxedConverter(made.parent, lambda total: 10 << 20)
+        make_noise(made, 40)
+        plain = digest(made)
+        with open(tmp_path / "other/out", "x+b") as full, pytest.raises(DriverError, match="40 MiB are needed and 32"):
+            converter.hand_out(made, full.fileno())
+        with open(tmp_path / "disk/out", "x+b") as out:
+            converter.hand_out(made, out.fileno())
+        assert digest(tmp_path / "disk/out") == plain
+        made.unlink()
+        make_noise(made, 10)
+        with (
+            open(tmp_path / "disk/more", "x+b") as out,
+            pytest.raises(DriverError, match="the host's disk has no room"),
+        ):
+            converter.hand_out(made, out.fileno())
+        with open(tmp_path / "other/more", "x+b") as out:
+            converter.hand_out(made, out.fileno())  # what is reserved is so only where the disks are
+        assert (tmp_path / "other/more").stat().st_blocks * 512 == 10 << 20
+
+
+def make_noise(path: Path, mib: int) -> None:
+    """With a hole in the middle and one at its end."""
+    with path.open("wb") as stream:
+        stream.write(os.urandom(mib << 19))
+        stream.seek(30 << 20, os.SEEK_CUR)
+        stream.write(os.urandom(mib << 19))
+        stream.truncate(stream.tell() + (1 << 20))
 
 
 def test_an_image_that_a_guest_writes_to_is_refused(

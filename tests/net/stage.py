@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from vpc_lab import Guest, Lab
-
 from agent.core.specs import ForwardSpec, PortSpec, PublicSpec
 from agent.drivers.network import netns
+from tests.net.vpc_lab import Guest, Lab
 
 WORLD, HOST = "203.0.113.1", "203.0.113.2"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from dataclasses import replace
 
 import pytest
 from stage import WORLD, Stage
-from vpc_lab import Guest, expect, ping, rule, serving, until
+from vpc_lab import Guest, Lab, expect, ping, rule, serving, until
 
+from agent.drivers.network import shaping
 from tests.support.throughput import busy, tcp_mbit
 
 pytestmark = pytest.mark.net
@@ -95,3 +97,20 @@ def test_only_the_outside_counts(stage: Stage, guest: Guest) -> None:
     assert "rate 1024Kbit" in stage.lab.in_router("tc", "class", "show", "dev", "up0")
     stage.lab.driver.remove_port("vpc-a", guest.port.tap)
     assert stage.lab.in_router("tc", "class", "show", "dev", "up0") == ""
+
+
+def test_a_port_may_go_while_all_are_limited_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.vpc()
+    guest = lab.guest("192.168.0.1", "sg-a")
+    lab.driver.limit_port(replace(guest.port, inbound_kbit=KBIT))
+    going = threading.Thread(target=lab.driver.remove_port, args=("vpc-a", guest.port.tap))
+
+    def looked(ip: object) -> set[int]:
+        going.start()
+        going.join(0.2)
+        return set()
+
+    monkeypatch.setattr(shaping, "inbound_limited", looked)
+    lab.driver.adopt_ports("vpc-a", [])
+    going.join()
+    assert lab.driver.list_taps() == {}

@@ -212,6 +212,6 @@ def test_a_guest_that_floods_it_keeps_nobody_else_from_answers(lab: Lab, upstrea
             for number in range(10 * PER_GUEST):
                 sock.send(dns.message.make_query(f"w{number}.example.com", "A").to_wire())
                 sock.send(bytes(random.randrange(256) for _ in range(30)))
-        assert addresses(ask(two, "two")) == ["192.168.0.2"]
+        until(lambda: is_up(two), "another guest has its answer")
         until(lambda: len(upstream.asked) >= PER_GUEST, "its first questions are asked")
         assert len(upstream.asked) <= 2 * PER_GUEST

@@ -103,6 +103,17 @@ def test_guests_reach_each_other_by_public_addresses(stage: Stage, guest: Guest)
     sees(PRIVATE, guest, guest, PRIVATE)
 
 
+def test_an_address_is_given_on_before_its_former_vpc_is_told(stage: Stage, guest: Guest) -> None:
+    stage.network((LAN, guest))
+    stage.lab.vpc("vpc-b")
+    other = stage.lab.guest("192.168.0.2", "sg-a", vpc="vpc-b")
+    stage.network((LAN, other), vpc="vpc-b")
+    stage.network()
+    sees(WORLD, other, stage.world, LAN)
+    stage.network((LAN, guest))  # and back, before the other one is told
+    sees(WORLD, guest, stage.world, LAN)
+
+
 def test_a_port_of_the_host_leads_to_a_guest(stage: Stage, guest: Guest) -> None:
     """From the LAN, the host itself, another VPC and its own; nothing else of the host is to be had by that."""
     neighbour = stage.lab.guest("192.168.0.2", "sg-a")

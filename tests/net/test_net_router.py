@@ -89,6 +89,14 @@ def test_every_call_may_be_repeated(lab: Lab) -> None:
         assert lab.driver.list_vpcs() == set()
 
 
+def test_nothing_is_left_of_a_vpc_whose_namespace_somebody_deleted(lab: Lab) -> None:
+    lab.vpc()
+    subprocess.run(["ip", "netns", "delete", f"{lab.prefix}-vpc-a"], check=True)
+    lab.driver.remove_vpc("vpc-a")
+    lab.vpc()
+    assert "unreachable 192.168.0.0/16" in lab.in_router("ip", "route")
+
+
 def test_gateways_follow_the_spec(lab: Lab) -> None:
     lab.vpc(gateways=("192.168.0.253", "192.168.1.253"))
     lab.vpcs["vpc-a"] = dataclasses.replace(lab.vpcs["vpc-a"], gateways=("192.168.1.253", "192.168.2.253"))
@@ -159,6 +167,7 @@ def test_the_life_of_a_tap(lab: Lab) -> None:
         lab.apply()
         lab.driver.wire_port(port)
         assert lab.driver.list_taps() == {port.tap: "vpc-a"}
+        assert lab.driver.is_wired(port)
         lab.driver.create_tap(port)
         assert lab.driver.list_taps() == {port.tap: "vpc-a"}
         link = lab.in_router("ip", "-d", "link", "show", port.tap)
@@ -177,6 +186,7 @@ def test_the_life_of_a_tap(lab: Lab) -> None:
         until(answered, "the gateway's ARP answer")
     lab.driver.create_tap(port)  # its domain is gone: afresh
     assert lab.driver.list_taps() == {port.tap: None}
+    assert not lab.driver.is_wired(port)
     lab.driver.remove_port("vpc-a", port.tap)
     lab.driver.remove_port("vpc-a", port.tap)
     assert lab.driver.list_taps() == {}

@@ -75,6 +75,17 @@ def test_the_next_hop_may_send_from_its_networks_and_from_nowhere_else(lab: Lab,
         expect(False, raw_udp_arrives, hop, source, one)
 
 
+def test_the_router_serves_the_next_hop_as_itself_only(lab: Lab, pair: tuple[Guest, Guest]) -> None:
+    """Or it would get what metadata is for a guest that is off."""
+    _, hop = pair
+    route(lab, by(hop, "192.168.0.0/16"))
+    router, off = hop.port.gateway, "192.168.0.99"
+    hop.sh("ip", "address", "add", f"{off}/32", "dev", "lo")
+    expect(True, ping, hop, router)
+    hop.sh("ip", "route", "replace", router, "src", off, "dev", "eth0")
+    expect(False, ping, hop, router)
+
+
 def test_a_hop_that_is_away_is_a_dead_end(lab: Lab, pair: tuple[Guest, Guest]) -> None:
     one, hop = pair
     forwarding(hop, IN_OFFICE)

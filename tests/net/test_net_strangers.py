@@ -13,6 +13,9 @@ from vpc_lab import Flow, Guest, Lab, expect, ping, rule, serving, tcp, tcp_betw
 
 from agent.core.specs import ForwardSpec
 
+from agent.core.errors import DriverError
+from agent.drivers.network import netns, strangers
+
 pytestmark = pytest.mark.net
 
 PUBLIC = "203.0.113.50"
@@ -185,3 +188,30 @@ def test_a_flow_that_got_in_through_a_hole_ends_with_it(lab: Lab, pair: tuple[Gu
         until(lambda: not flow.moves(), "it stops")
     finally:
         flow.close()
+
+
+def test_what_cannot_be_understood_does_not_end_the_watch(
+    lab: Lab, pair: tuple[Guest, Guest], told: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    understood, seen = strangers.describe, []
+
+    def describe(notices: list[strangers.Notice], ours: set[tuple[int, str]]) -> str:
+        seen.append(notices)
+        if len(seen) == 1:
+            raise KeyError(1)
+        return understood(notices, ours)
+
+    monkeypatch.setattr(strangers, "describe", describe)
+    lab.in_router("nft", "add", "table", "inet", "strange")
+    until(lambda: seen, "it is looked at")
+    lab.in_router("nft", "flush", "chain", "inet", "vpc", "raw")
+    until(lambda: told, "it is told")
+
+
+def test_who_comes_too_late_may_try_again(lab: Lab) -> None:
+    lab.vpc()
+    place = netns.Namespace(f"{lab.prefix}-vpc-a")
+    place.close()
+    with pytest.raises(DriverError, match="was just closed") as failure:
+        place.run(lambda: None)
+    assert failure.value.transient

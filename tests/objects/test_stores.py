@@ -110,6 +110,18 @@ def test_objects_go_there_and_come_back(far: Far, tmp_path: Path) -> None:
         far.objects.about(BUCKET, "a dir/ö +&.raw")
 
 
+def test_what_is_fetched_leaves_the_reserve_of_the_disks(far: Far, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"content")
+    far.objects.put(BUCKET, "disk.raw", tmp_path / "source")
+    stores = (LocalBuckets(tmp_path / "b"), tmp_path / "staging", remote_stores({BUCKET: far.settings}))
+    with (
+        pytest.raises(DriverError, match="no room for the object disk"),
+        ObjectStores(*stores, lambda total: total).opened(BUCKET, "disk.raw"),
+    ):
+        pass
+    far.objects.remove(BUCKET, "disk.raw")
+
+
 def test_what_is_cancelled_leaves_nothing(far: Far, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(40 * MIB))

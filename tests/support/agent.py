@@ -63,6 +63,7 @@ class AgentProcess:
             "uplink": "none",
             "http": "",
             "minimum_disk_gib": {"system": 1},
+            "disk_reserve_gib": 0.25,  # a nearly full disk of the tests' host is not what they are about
             **settings,
         }
         self.environment: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_what_leads_to_a_pair_is_read_back() -> None:
         (element,) = table.sets[name].elements.values()
         key, value = (element.data[start:stop] for start, stop in _payloads(element.data))
         assert from_element(key, value) == (pair.ends.inside, pair.ports[0])
+
+
+def test_of_two_with_the_same_port_the_last_one_counts() -> None:
+    first, second = PAIRS[0], dataclasses.replace(PAIRS[1], ports=PAIRS[0].ports)
+    for pairs in ((first, second), (second, first)):
+        (shown,) = host_table("ecs", None, pairs, ()).sets[PORTS].elements
+        assert shown == f"tcp . 8080 : {pairs[1].ends.inside} . 8080"
+    chains = [host_table("ecs", None, pairs, ()).chains for pairs in ((first, second), (second, first))]
+    assert chains[0] == chains[1]  # so that nothing is made anew for another order
 
 
 def _payloads(data: bytes) -> list[tuple[int, int]]:

@@ -13,9 +13,10 @@ from typing import Any
 import paramiko
 import pytest
 
+from agent.drivers.image.appliance import Appliance
 from agent.drivers.image.inspector import GuestfsInspector
 from tests.support.agent import HOST, REPOSITORY, AgentProcess, running_agent
-from tests.support.images import tiny_image
+from tests.support.images import share_appliance, shared_appliance, tiny_image
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ssh import login, run
 from tests.support.transfers import ended, put_by_hand
@@ -28,7 +29,7 @@ SMALL = {"InstanceType": "ecs.t1.small"}
 
 @pytest.fixture(scope="module")
 def agent(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
-    with running_agent(libvirtd.uri) as process:
+    with running_agent(libvirtd.uri, prepare=share_appliance) as process:
         process.call("CreateBucket", HOST, Bucket="files")
         yield process
 
@@ -107,12 +108,66 @@ def _wrong_disk(directory: Path) -> Path:
     return disk
 
 
+# As RHEL and its kin are installed: all that is wanted is there, and virtio is built in.
+PLAIN = {
+    "/etc/os-release": 'ID=almalinux\nVERSION_ID="9.4"\nPRETTY_NAME="AlmaLinux 9.4"\n',
+    "/etc/redhat-release": "AlmaLinux release 9.4 (Seafoam Ocelot)\n",
+    "/etc/shadow": "root:*:19000:0:99999:7:::\n",
+    "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+    "/etc/selinux/config": "SELINUX=disabled\n",
+    "/etc/ssh/sshd_config": "PermitRootLogin yes\n",
+    "/etc/systemd/system/multi-user.target.wants/sshd.service": "",
+    "/usr/sbin/sshd": "",
+    "/usr/bin/cloud-init": "",
+    "/sbin/init": "",
+    "/bin/sh": "",
+    "/boot/grub2/grub.cfg": "",
+    "/boot/vmlinuz-5.14.0-1": "",
+    "/lib/modules/5.14.0-1/modules.builtin": "".join(
+        f"kernel/drivers/{name}.ko\n" for name in ("block/virtio_blk", "virtio/virtio_pci", "net/virtio_net")
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "more"),
+    [
+        ("lvm", "/dev/guest/root", {"RootPartition"}),
+        pytest.param("xfs", "/dev/sda1", set(), marks=pytest.mark.long),
+    ],
+)
+def test_a_root_on_xfs_or_on_a_logical_volume_is_looked_into(
+    agent: AgentProcess, tmp_path: Path, kind: str, device: str, more: set[str]
+) -> None:
+    put_by_hand(agent, "files", f"{kind}.raw", _volume_disk(tmp_path, kind).read_bytes())
+    job_id = agent.call("CheckImage", HOST, OSSObject=f"oss://files/{kind}.raw")["JobId"]
+    agent.wait_jobs(240)
+    report = agent.call("DescribeImageCheck", HOST, JobId=job_id)
+    assert (report["OSType"], report["Platform"]) == ("linux", "AlmaLinux")
+    [root] = [item for item in report["Items"]["Item"] if item["Name"] == "FileSystem"]
+    assert root["Value"] == f"xfs on {device}; it works here"
+    # The public cloud supports neither XFS nor partitions beside the root's, and both work here.
+    assert {name for name, result in _items(report).items() if result != "Ok"} == {"FileSystem", *more}
+
+
+def _volume_disk(directory: Path, kind: str) -> Path:
+    appliance = Appliance(shared_appliance()).ensure()
+    disk = directory / f"{kind}.raw"
+    with disk.open("wb") as stream:
+        stream.truncate(480 << 20)
+    environment = {"LIBGUESTFS_PATH": str(appliance), "LIBGUESTFS_BACKEND": "direct", "PATH": os.environ["PATH"]}
+    command = ["/usr/bin/python3", REPOSITORY / "tests/support/volume_disks.py", kind, disk]
+    subprocess.run(command, input=json.dumps(PLAIN), env=environment, text=True, check=True)
+    return disk
+
+
 def test_a_system_without_cloud_init_becomes_an_instance(agent: AgentProcess) -> None:
     """The tiny image, which finds no seed: all it knows of itself stands in its own files."""
     put_by_hand(agent, "files", "custom.qcow2", tiny_image().read_bytes())
     made = agent.call(
         "ImportImage",
         Platform="Customized Linux",
+        DetectionStrategy="Standard",
         DiskDeviceMapping=[{"OSSBucket": "files", "OSSObject": "custom.qcow2"}],
     )
     assert ended(agent, made["TaskId"])["TaskStatus"] == "Finished"
@@ -132,6 +187,11 @@ def test_a_system_without_cloud_init_becomes_an_instance(agent: AgentProcess) ->
         assert run(client, "md5sum </etc/dropbear/host_key") == first  # still the same instance
     agent.call("DeleteInstance", InstanceId=instance_id, Force="true")
     agent.wait_jobs()
+    [image] = agent.call("DescribeImages", ImageId=made["ImageId"])["Images"]["Image"]
+    found = image["DetectionOptions"]
+    assert found["Status"] == "Finished"
+    risks = {item["RiskCode"]: item["RiskLevel"] for item in found["Items"]["Item"] if item["RiskLevel"] != ""}
+    assert risks == {"CloudInit": "Medium", "Port22": "Low"}  # what starts its SSH server cannot be told
 
 
 def test_the_jail_shows_the_disk_and_no_more_of_the_host(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ their neighbours by it, and nobody outside knows such names.
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -23,6 +24,7 @@ import dns.reversename
 import dns.rrset
 
 TTL = 10  # seconds: instances come and go
+_HEAD = struct.Struct("!6H")  # id, flags, and how many records each section has
 _SOA = "{domain}. hostmaster.{domain}. 1 3600 600 86400 10"
 
 
@@ -41,13 +43,27 @@ class Known(Protocol):
 
 def parse(data: bytes) -> dns.message.QueryMessage | None:
     """A query with one question; None for anything else, which is not answered."""
+    if len(data) < _HEAD.size:
+        return None
+    _, flags, *records = _HEAD.unpack_from(data)
+    # Looked at first: reading what a guest puts into the other sections takes long, and nobody needs it.
+    if flags & dns.flags.QR or records[:3] != [1, 0, 0] or records[3] > 1:
+        return None
     try:
         message = dns.message.from_wire(data, ignore_trailing=True, one_rr_per_rrset=False)
     except (dns.exception.DNSException, ValueError, EOFError):
         return None
-    if not isinstance(message, dns.message.QueryMessage) or message.flags & dns.flags.QR:
+    if not isinstance(message, dns.message.QueryMessage) or message.opcode() != dns.opcode.QUERY:
         return None
-    return message if len(message.question) == 1 and message.opcode() == dns.opcode.QUERY else None
+    return message if len(message.question) == 1 else None
+
+
+def may_go_out(query: dns.message.QueryMessage) -> bool:
+    """Whether the host asks this for a guest. Its name servers let the host have what is no guest's business, such as
+    whole zones."""
+    question = query.question[0]
+    whole = (dns.rdatatype.AXFR, dns.rdatatype.IXFR, dns.rdatatype.MAILA, dns.rdatatype.MAILB)
+    return question.rdclass == dns.rdataclass.IN and question.rdtype not in whole
 
 
 def own_answer(query: dns.message.QueryMessage, domain: str, known: Known) -> dns.message.Message | None:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -21,19 +22,21 @@ import dns.exception
 import dns.message
 import dns.rcode
 
-from agent.api.names.answer import Known, own_answer, parse, refusal, to_wire
+from agent.api.names.answer import Known, may_go_out, own_answer, parse, refusal, to_wire
 from agent.core.addresses import NAME_SERVER
 from agent.core.protocols import Network
 
 log = logging.getLogger(__name__)
 
 PORT = 53
+_SO_RCVBUFFORCE = 33
 WORKERS = 2
 TRY_SECONDS = 2.0  # for one name server of the host
 PER_GUEST, ALL_GUESTS = 32, 512  # questions that are being answered; more are not
 CONNECTIONS_PER_GUEST, CONNECTIONS = 4, 128
 CONNECTION_SECONDS = 30.0
-MAX_QUERY = 4096  # bytes
+MAX_QUERY = 1232  # bytes
+WAITING_BYTES = 4 << 20  # of questions by UDP that were not read yet: one guest's shall not push out another's
 MIN_UDP, MAX_UDP = 512, 1232  # bytes of an answer, whatever the guest offers to take
 
 
@@ -66,6 +69,7 @@ class NameService:
         site = _Site(vpc_id, self.answer)
         udp = await loop.run_in_executor(self._workers, self._network.receive, vpc_id, NAME_SERVER, PORT)
         try:
+            udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, WAITING_BYTES)
             await loop.create_datagram_endpoint(lambda: site, sock=udp)
         except BaseException:
             udp.close()
@@ -80,8 +84,11 @@ class NameService:
 
     async def answer(self, vpc_id: str, source: str, data: bytes, *, stream: bool) -> bytes | None:
         """The answer to one message of a guest; None: there is none."""
-        query, key = parse(data), (vpc_id, source)
-        if query is None or self._busy[key] >= PER_GUEST or self._busy.total() >= ALL_GUESTS:
+        key = vpc_id, source
+        if len(data) > MAX_QUERY or self._busy[key] >= PER_GUEST or self._busy.total() >= ALL_GUESTS:
+            return None
+        query = parse(data)
+        if query is None:
             return None
         self._busy[key] += 1
         try:
@@ -103,7 +110,7 @@ class NameService:
 
     async def _ask(self, query: dns.message.QueryMessage, *, stream: bool) -> dns.message.Message:
         """What a name server of the host says; its own failures are said on, unless another one knows more."""
-        if not self._resolvers:
+        if not self._resolvers or not may_go_out(query):
             return refusal(query, dns.rcode.REFUSED)
         answer = refusal(query, dns.rcode.SERVFAIL)
         for resolver in self._resolvers:
@@ -119,8 +126,17 @@ class NameService:
 
 async def _exchange(question: dns.message.Message, resolver: str, *, stream: bool) -> dns.message.Message:
     backend = dns.asyncbackend.get_backend("asyncio")
-    ask = dns.asyncquery.tcp if stream else dns.asyncquery.udp
-    return await ask(question, resolver, timeout=TRY_SECONDS, backend=backend, ignore_trailing=True)
+    if stream:
+        return await dns.asyncquery.tcp(question, resolver, TRY_SECONDS, backend=backend, ignore_trailing=True)
+    return await dns.asyncquery.udp(
+        question,
+        resolver,
+        TRY_SECONDS,
+        backend=backend,
+        ignore_trailing=True,
+        ignore_unexpected=True,  # what somebody else sends neither counts as the answer nor ends the waiting for it
+        ignore_errors=True,
+    )
 
 
 class _Site(asyncio.DatagramProtocol):
@@ -181,12 +197,15 @@ class _Site(asyncio.DatagramProtocol):
         self._writers[writer] = source
         try:
             async with asyncio.timeout(CONNECTION_SECONDS):
-                await self._converse(source, reader, writer)
-        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+                with contextlib.suppress(asyncio.IncompleteReadError):
+                    await self._converse(source, reader, writer)
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, ConnectionError):
             log.debug("a conversation with %s in %s ended", source, self._vpc_id)
         finally:
             del self._writers[writer]
-            writer.close()
+            writer.transport.abort()  # what a guest does not take is not kept for it
 
     async def _converse(self, source: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -63,7 +63,7 @@ def report(info: ImageInfo | None, facts: Facts) -> Report:
     )
 
 
-# The public API's platforms, by libguestfs' distributions.
+# The public API's platforms, by what distributions call themselves in os-release, or libguestfs calls older ones.
 _PLATFORMS = {
     "debian": "Debian",
     "ubuntu": "Ubuntu",
@@ -72,12 +72,17 @@ _PLATFORMS = {
     "opensuse-leap": "OpenSUSE",
     "opensuse-tumbleweed": "OpenSUSE",
     "sles": "SUSE",
+    "sles_sap": "SUSE",
     "coreos": "CoreOS",
     "redhat": "RedHat",
     "rhel": "RedHat",
     "almalinux": "AlmaLinux",
     "rocky": "Rocky Linux",
     "fedora": "Fedora",
+    "alpine": "Alpine",
+    "gentoo": "Gentoo",
+    "anolis": "Anolis",
+    "alinux": "Aliyun",
     "freebsd": "FreeBSD",
 }
 

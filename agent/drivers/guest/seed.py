@@ -50,19 +50,16 @@ def _meta_data(spec: SeedSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
+# systemd-networkd uses the search domain that DHCP tells only when it is told to.
+_DHCP = "    dhcp4: true\n    dhcp4-overrides: {use-domains: true}\n"
+
+
 def _network_config(spec: SeedSpec) -> str:
     text = (
-        "version: 2\n"
-        "ethernets:\n"
-        "  eth0:\n"
-        f"    match: {{macaddress: {_quoted(spec.mac)}}}\n"
-        "    set-name: eth0\n"
-        "    dhcp4: true\n"
+        f"version: 2\nethernets:\n  eth0:\n    match: {{macaddress: {_quoted(spec.mac)}}}\n    set-name: eth0\n" + _DHCP
     )
     if spec.internet_mac:  # may turn up later: cloud-init waits for cards that it shall give a name
-        text += (
-            f"  eth1:\n    match: {{macaddress: {_quoted(spec.internet_mac)}}}\n    optional: true\n    dhcp4: true\n"
-        )
+        text += f"  eth1:\n    match: {{macaddress: {_quoted(spec.internet_mac)}}}\n    optional: true\n" + _DHCP
     return text
 
 

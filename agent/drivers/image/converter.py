@@ -14,7 +14,7 @@ from typing import Any
 from agent.core.errors import BadImage, DriverError
 from agent.core.specs import IMAGE_FORMATS, ImageInfo
 from agent.drivers import durable
-from agent.drivers.image import jail
+from agent.drivers.image import jail, sparse
 from agent.drivers.image.formats import detect
 from agent.drivers.image.formats.source import SECTOR
 from agent.drivers.image.jail import Call, Jail, JailedFailure, Limits
@@ -28,6 +28,7 @@ _LARGEST_METADATA = 16  # a file is at most so much of its disk larger, and 64 M
 _SPARE_BYTES = 64 << 20
 STALE_SECONDS = 7 * 86400
 _RESIZABLE = ("raw", "qcow2")
+_STAT_BLOCK = 512  # what st_blocks counts
 
 _DRIVERS = {name: name for name in IMAGE_FORMATS} | {"vhd": "vpc"}
 _BACKED = ("qcow", "qcow2", "qed", "vmdk")  # whose driver would look for a backing file
@@ -95,6 +96,28 @@ class SandboxedConverter:
             self._run(Call(command, inputs, [output], _limits(size), report, cancelled), f"read {chain[0].name}")
             self._verify(temporary, target_format, size)
 
+    def hand_out(
+        self,
+        made: Path,
+        target: int,
+        *,
+        report: Callable[[int], None] = lambda percent: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        with made.open("r+b") as stream:
+            here = os.fstat(stream.fileno())
+            ours = here.st_dev == os.fstat(target).st_dev
+
+            def check_room(count: int) -> None:
+                if ours:
+                    self._check_room(target, count)
+                else:
+                    _check_foreign_room(target, count)
+
+            check_room(0 if ours else here.st_blocks * _STAT_BLOCK)
+            sparse.move(stream.fileno(), target, check_room=check_room, report=report, cancelled=cancelled)
+        os.fsync(target)
+
     def sweep(self, *, unfinished: bool) -> list[str]:
         return (durable.sweep(self._staging) if unfinished else []) + durable.sweep_old(self._staging, STALE_SECONDS)
 
@@ -110,9 +133,9 @@ class SandboxedConverter:
         except JailedFailure as failure:
             raise BadImage(f"cannot {doing}: {_why(str(failure))}") from None
 
-    def _check_room(self, output: int) -> None:
+    def _check_room(self, output: int, count: int = 0) -> None:
         found = os.fstatvfs(output)
-        if found.f_bavail * found.f_frsize < self._reserve(found.f_blocks * found.f_frsize):
+        if found.f_bavail * found.f_frsize - count < self._reserve(found.f_blocks * found.f_frsize):
             raise DriverError(
                 "the host's disk has no room for the disk image: delete disks, snapshots, images, or other files of "
                 "the host"
@@ -124,6 +147,16 @@ class SandboxedConverter:
             found = detect.inspect(descriptor, target_format)
         if found.virtual_bytes != size:
             raise BadImage(f"the converted disk has {found.virtual_bytes} bytes instead of {size}")
+
+
+def _check_foreign_room(output: int, count: int) -> None:
+    """Of a file system that is not the disks': what anybody may use of it, though we could use more."""
+    found = os.fstatvfs(output)
+    if (free := found.f_bavail * found.f_frsize) < count:
+        raise DriverError(
+            f"there is no room for the disk image where it shall be: {-(-count >> 20)} MiB are needed and "
+            f"{free >> 20} MiB free"
+        )
 
 
 def _why(complaint: str) -> str:

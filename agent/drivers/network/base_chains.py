@@ -119,6 +119,9 @@ def _input() -> tuple[x.Rule, ...]:
     from_port = x.group("iifgroup", PORT_GROUP)
     return (
         x.rule(x.state("invalid"), x.drop()),
+        # Who asks is told by the address: the next hop to a network, which may have that of a guest that is off, is
+        # served as itself only.
+        x.rule(from_port, x.sender_not_in("ether saddr", "ip saddr", "senders"), x.counter(), x.drop()),
         x.rule(x.state("established", "related"), x.accept()),
         x.rule(x.interface("iifname", "lo"), x.accept()),
         x.rule(from_port, x.protocol("icmp"), x.header("icmp type", b"\x08", "echo-request"), x.accept()),

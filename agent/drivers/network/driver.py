@@ -72,11 +72,11 @@ class NetworkDriver:
         self._router_callback(vpc_id, False)
         with explained(f"remove the router of {vpc_id}"), self._lock:
             self._responder.forget(vpc_id)
-            if netns.exists(self._namespace(vpc_id)):
+            if vpc_id in self._routers or netns.exists(self._namespace(vpc_id)):  # somebody may have taken its name
                 router = self._router(vpc_id)
                 self._uplinks.disconnect(router.namespace)
                 for port in router.ports():
-                    self._unwire(vpc_id, port)
+                    router.remove(port)
                 self._strangers.forget(self._namespace(vpc_id))
                 router.close()
                 del self._routers[vpc_id]
@@ -187,6 +187,10 @@ class NetworkDriver:
         with explained(f"limit the bandwidth of {port.instance_id} in {port.vpc_id}"):
             self._router(port.vpc_id).limit(port)
 
+    def is_wired(self, port: PortSpec) -> bool:
+        with explained(f"look for {port.tap} of {port.instance_id} in {port.vpc_id}"):
+            return self._wired(port.vpc_id, port.tap) is not None
+
     def adopt_ports(self, vpc_id: str, ports: list[PortSpec]) -> None:
         for port in ports:
             self._know(port)
@@ -261,7 +265,11 @@ class NetworkDriver:
                 if not netns.exists(self._namespace(vpc_id)):
                     raise DriverError(f"VPC {vpc_id} has no router on this host; set it up first")
                 router = Router(self._namespace(vpc_id))
-                router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
+                try:
+                    router.watch(self._strangers, functools.partial(self._undo, vpc_id, router.repair))
+                except BaseException:
+                    router.close()
+                    raise
                 self._routers[vpc_id] = router
             return self._routers[vpc_id]
 

@@ -31,12 +31,12 @@ from functools import lru_cache
 from itertools import chain as concat
 from typing import NamedTuple
 
-from agent.core.specs import Direction, FilterSpec, MemberSpec
+from agent.core.specs import INTRANET, Direction, FilterSpec, MemberSpec
 from agent.drivers.network import expressions as x
 from agent.drivers.network import set_elements as e
 from agent.drivers.network.base_chains import TABLE, arp_table, base_chains, forwarders, senders
 from agent.drivers.network.ruleset import Chain, NfSet, Table, elements
-from agent.drivers.network.segments import INTRANET, Segments, Side, members_set, segments
+from agent.drivers.network.segments import Segments, Side, members_set, segments
 
 
 class Combo(NamedTuple):

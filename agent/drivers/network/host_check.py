@@ -26,6 +26,9 @@ def checks(prefix: str, host: netns.Namespace, uplinks: Uplinks, vpcs: Mapping[s
     if interface is not None:
         yield from _ways(prefix, host, uplinks, interface)
     yield from _overlaps(host, prefix, vpcs)
+    if contested := sorted(uplinks.contested()):
+        what = f"{', '.join(contested)}: another agent on this host has led them to its guests first"
+        yield HostCheck("public addresses", PROBLEM, what, "give each agent other `public_addresses`")
 
 
 def _uplink(mode: str, interface: str | None) -> HostCheck:

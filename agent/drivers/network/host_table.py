@@ -16,17 +16,19 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.core.addresses import PRIVATE_POOL
 from agent.drivers.network import expressions as x
 from agent.drivers.network import set_elements as e
+from agent.drivers.network.flows import Flow
 from agent.drivers.network.nat import Ends
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 RESTORE = "restore_forwarding_"  # chains without rules: interfaces that did not forward before we came
+PAIR_GROUP = 25443  # interface group of the host's ends of all pairs, of every agent on it
 PORTS, ADDRESSED = "ports", "addressed"  # maps of the forwarded ports
 
 
@@ -53,14 +55,18 @@ class Pair:
 def host_table(
     prefix: str, interface: str | None, pairs: Iterable[Pair], restore: Iterable[str], *, closed: bool = False
 ) -> Table:
-    """`interface` leads out (None: nothing does for now); `closed`: nothing may."""
-    pairs = sorted(pairs, key=lambda pair: pair.name)
-    outgoing, incoming = Chain(_to_ports(), Hook(3, -100, kind="nat")), Chain(_to_ports(), Hook(0, -100, kind="nat"))
+    """`interface` leads out (None: nothing does for now); `closed`: nothing may. Of `pairs` that have the same port of
+    the host the last one counts: the others are about to lose it."""
+    pairs = list(pairs)
+    outgoing = Chain(_to_ports(), Hook(3, -100, kind="nat"))
+    incoming = Chain((_not_loopback(), *_to_ports()), Hook(0, -100, kind="nat"))
+    restore = set(restore)
+    forward = _closed(prefix) if closed else (*_guard(prefix, interface, restore), *_forward(prefix, interface))
     chains = {
         "output": outgoing,
         **({} if closed else {"prerouting": incoming}),
         "input": Chain(_input(prefix), Hook(1, -10)),
-        "forward": Chain(_closed(prefix) if closed else _forward(prefix, interface), Hook(2, -10)),
+        "forward": Chain(forward, Hook(2, -10)),
         "snat": Chain(_snat(prefix, None if closed else interface, pairs), Hook(4, 100, kind="nat")),
         **{f"{RESTORE}{name}": Chain(()) for name in restore},
     }
@@ -110,6 +116,26 @@ def from_element(key: bytes, value: bytes) -> tuple[str, HostPort]:
     return socket.inet_ntoa(inside), HostPort(protocol, address, port, inside_port)
 
 
+def outdated(pairs: Iterable[Pair]) -> Callable[[Flow], bool]:
+    """Of a flow of the host: whether a forwarded port led it where that leads no more, or does now and did not."""
+    pairs = list(pairs)
+    ports = {
+        (x.PROTOCOLS[port.protocol], port.address, port.port): (pair.ends.inside, port.inside_port)
+        for pair in pairs
+        for port in pair.ports
+    }
+    insides = {pair.ends.inside for pair in pairs}
+
+    def is_outdated(flow: Flow) -> bool:
+        address, port = flow.destination
+        leads = ports.get((flow.protocol, address, port)) or ports.get((flow.protocol, "", port))
+        if flow.destination == flow.answering:
+            return leads is not None and not flow.seen_reply
+        return flow.answering.address in insides and address not in insides and leads != flow.answering
+
+    return is_outdated
+
+
 # ------------------------------------------------------------------------------------- chains
 
 
@@ -128,6 +154,11 @@ def _to_ports() -> tuple[x.Rule, ...]:
     )
 
 
+def _not_loopback() -> x.Rule:
+    """Who sends to 127.0.0.1 from outside is refused only after this, by where it leads then."""
+    return x.rule(x.ipv4(), x.header_within("ip daddr", "127.0.0.0/8"), x.accept())
+
+
 def _input(prefix: str) -> tuple[x.Rule, ...]:
     return (
         x.rule(_from_vpc(prefix), x.state("established", "related"), x.accept()),
@@ -139,6 +170,14 @@ def _closed(prefix: str) -> tuple[x.Rule, ...]:
     return x.rule(_from_vpc(prefix), x.drop()), x.rule(_to_vpc(prefix), x.drop())
 
 
+def _guard(prefix: str, interface: str | None, restore: set[str]) -> tuple[x.Rule, ...]:
+    """A host that forwarded nothing before we came leads nobody on to its other networks now."""
+    if interface not in restore:
+        return ()
+    elsewhere = x.interface("oifname", f"{prefix}-up*", equal=False), x.group("oifgroup", PAIR_GROUP, equal=False)
+    return (x.rule(x.interface("iifname", str(interface)), *elsewhere, x.drop()),)
+
+
 def _forward(prefix: str, interface: str | None) -> tuple[x.Rule, ...]:
     from_vpc, to_vpc = _from_vpc(prefix), _to_vpc(prefix)
     others = x.interface("iifname", f"{prefix}-up*", equal=False)
@@ -147,7 +186,7 @@ def _forward(prefix: str, interface: str | None) -> tuple[x.Rule, ...]:
         # At every packet, so that an address that was unbound is dead at once.
         x.rule(from_vpc, x.ipv4(), x.interface_with("iifname", "ip saddr", "ends", inverted=True), x.drop()),
         x.rule(to_vpc, x.ipv4(), x.interface_with("oifname", "ip daddr", "ends", inverted=True), x.drop()),
-        x.rule(others, to_vpc, x.ipv4(), x.header_in("ip saddr", "publics"), x.drop()),
+        *(x.rule(others, to_vpc, x.ipv4(), x.header_in("ip saddr", ours), x.drop()) for ours in ("publics", "unknown")),
         x.rule(from_vpc, x.ipv4(), x.header_within("ip daddr", "169.254.0.0/16"), x.drop()),
         x.rule(to_vpc, x.state("established", "related"), x.accept()),
         x.rule(to_vpc, x.status("dnat"), x.accept()),
@@ -166,7 +205,7 @@ def _snat(prefix: str, interface: str | None, pairs: list[Pair]) -> tuple[x.Rule
         # Whoever has an address that means a guest to the VPC.
         *(
             x.rule(x.interface("oifname", pair.name), x.ipv4(), x.header_within("ip saddr", pair.cidr), x.masquerade())
-            for pair in pairs
+            for pair in sorted(pairs, key=lambda pair: pair.name)
         ),
     ]
     if interface is not None:

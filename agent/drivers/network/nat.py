@@ -12,12 +12,13 @@ holds now, at every packet: what was unbound or bound elsewhere is dead at its n
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from agent.core.specs import ForwardSpec, VpcSpec
 from agent.drivers.network import expressions as x
 from agent.drivers.network import set_elements as e
+from agent.drivers.network.flows import Flow
 from agent.drivers.network.ruleset import Chain, Hook, NfSet, Table, elements
 
 TABLE = "nat"
@@ -66,6 +67,26 @@ def translate(spec: VpcSpec, ends: Ends | None) -> Table:
         "check": Chain(_check(spec, ends), Hook(4, 150)),
     }
     return Table(x.NFPROTO_INET, TABLE, {**_public_sets(spec, ends), **_forward_sets(ports)}, chains)
+
+
+def outdated(spec: VpcSpec, ends: Ends | None) -> Callable[[Flow], bool]:
+    """Of a flow through the VPC's namespace: whether `check` drops it, as what it was translated by is gone."""
+    bound = {(public.address, public.private) for public in spec.publics}
+    forwarded = {
+        (x.PROTOCOLS[forward.protocol], port, forward.private, forward.port)
+        for forward, port in inside_ports(spec.forwards).items()
+    }
+    inside = ends.inside if ends else None
+
+    def is_outdated(flow: Flow) -> bool:
+        asked, answers = flow.destination, flow.answering
+        if asked != answers and (asked.address, answers.address) not in bound:
+            by_port = (flow.protocol, asked.port, *answers) in forwarded
+            return not (asked.address == inside and by_port)
+        private, public = flow.source.address, flow.answered.address
+        return private != public and public != inside and (public, private) not in bound
+
+    return is_outdated
 
 
 # ------------------------------------------------------------------------------------- sets

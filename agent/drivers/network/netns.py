@@ -18,6 +18,8 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute
 
+from agent.core.errors import DriverError
+
 RUN_DIR = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000
@@ -49,7 +51,11 @@ class Namespace:
         """What `function` returns or raises, run inside the namespace after all that was asked before."""
         if threading.get_ident() == self._thread:
             return function()
-        return self._pool.submit(function).result()
+        try:
+            future = self._pool.submit(function)
+        except RuntimeError as error:  # its VPC was removed while the caller was on its way
+            raise DriverError(f"the namespace {self.name} was just closed", transient=True) from error
+        return future.result()
 
     @property
     def ip(self) -> IPRoute:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from agent.core.addresses import METADATA_ADDRESS, NAME_SERVER
 from agent.core.errors import DriverError
 from agent.core.specs import FilterSpec, FlowDecision, FlowSpec, PortSpec, VpcSpec
-from agent.drivers.network import fence, links, nat, netns, routes, shaping
+from agent.drivers.network import fence, flows, links, nat, netns, routes, shaping
 from agent.drivers.network.base_chains import PORT_GROUP, TABLE
 from agent.drivers.network.explain import explain
 from agent.drivers.network.expressions import NFPROTO_INET
@@ -55,8 +55,10 @@ class Router:
         self._compiler = Compiler()
         self._spec: FilterSpec | None = None  # applied last
         self._applying = threading.Lock()
+        self._leading: object = None  # public addresses and forwarded ports that hold, once they were applied
         self._pair: int | None = None  # the number of its link, seen last
-        self._limits: dict[str, tuple[int, int]] = {}  # kbit/s to and from the ports there are, by tap
+        # kbit/s to and from the ports there are, by tap; only the namespace's thread uses it
+        self._limits: dict[str, tuple[int, int]] = {}
         self._vpc: VpcSpec | None = None  # whose custom routes were made last
 
     def close(self) -> None:
@@ -140,6 +142,10 @@ class Router:
         if not self._nat.chains(NFPROTO_INET, nat.TABLE):
             self._nat.forget()
         self._nat.apply((nat.translate(spec, ends), shaping.table()))
+        leading = spec.publics, spec.forwards, ends
+        if leading != self._leading:
+            self.namespace.run(lambda: flows.forget(nat.outdated(spec, ends)))
+            self._leading = leading
         pair = self.namespace.run(lambda: links.index(self.namespace.ip, nat.INSIDE))
         if pair != self._pair:
             self._pair = pair
@@ -194,16 +200,16 @@ class Router:
 
     def limit(self, port: PortSpec) -> None:
         """Let the bandwidth of `port` hold from now on, or from when its link is here."""
-        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
-        self.namespace.run(lambda: self._limit(port.tap))
+        self.namespace.run(lambda: self._limit(port))
 
     def limit_all(self, ports: Iterable[PortSpec] = ()) -> None:
         """The same for all `ports` at once, and for those known before whose classes went with the pair."""
-        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
-        if self._limits:
-            self.namespace.run(self._limit_all)
+        self.namespace.run(lambda: self._limit_all(ports))
 
-    def _limit_all(self) -> None:
+    def _limit_all(self, ports: Iterable[PortSpec]) -> None:
+        self._limits.update({port.tap: (port.inbound_kbit, port.outbound_kbit) for port in ports})
+        if not self._limits:
+            return
         ip = self.namespace.ip
         numbers = {link.name: link.number for link in links.all(ip) if link.name in self._limits}
         limited = shaping.inbound_limited(ip), shaping.outbound_limited(ip, numbers.values())
@@ -214,20 +220,20 @@ class Router:
                 if wanted or number in held:
                     limit(ip, number, wanted)
 
-    def _limit(self, tap: str) -> None:
+    def _limit(self, port: PortSpec) -> None:
+        self._limits[port.tap] = port.inbound_kbit, port.outbound_kbit
         ip = self.namespace.ip
-        number = links.index(ip, tap)
+        number = links.index(ip, port.tap)
         if number is not None:
-            inbound, outbound = self._limits[tap]
-            shaping.limit_inbound(ip, number, inbound)
-            shaping.limit_outbound(ip, number, outbound)
+            shaping.limit_inbound(ip, number, port.inbound_kbit)
+            shaping.limit_outbound(ip, number, port.outbound_kbit)
 
     def remove(self, tap: str) -> None:
         """The link is gone, and its class at the pair."""
-        self._limits.pop(tap, None)
         self.namespace.run(lambda: self._remove(tap))
 
     def _remove(self, tap: str) -> None:
+        self._limits.pop(tap, None)
         index = links.index(self.namespace.ip, tap)
         if index is not None:
             shaping.limit_outbound(self.namespace.ip, index, 0)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from agent.core.specs import Direction, RuleSpec, Verdict
+from agent.core.specs import INTRANET, Direction, RuleSpec, Verdict
 from agent.drivers.network import expressions as x
 from agent.drivers.network import set_elements as e
 from agent.drivers.network.ruleset import Chain, NfSet, elements
-
-INTRANET = "intranet"
 
 # An interval set costs the kernel 80 KB, so a few rules are cheaper one after the other.
 _SET_FROM_RULES = 32

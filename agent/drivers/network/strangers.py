@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import selectors
 import socket
 import struct
@@ -25,6 +24,7 @@ from pyroute2.netlink.nfnetlink import nftsocket as nft
 from agent.drivers.network import bpf
 from agent.drivers.network.netns import Namespace
 from agent.drivers.network.nfnl import attributes, number, split, string
+from agent.drivers.network.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ _SENDER_OFFSET = 12  # of who asked, in a message's header
 _PROCESS_ID, _PROCESS_NAME = 2, 3  # attributes of NEWGEN, which ends the messages of a change
 _END_SECONDS = 0.1  # within which it comes
 _SHOWN = 3  # things named in a report
-_BURST, _PER_SECOND = 10.0, 0.5  # calls: two who undo each other's changes do not keep the host busy
 
 # What a message is about: a verb, a kind of thing, and the attribute with its name.
 _WHAT = {
@@ -95,12 +94,19 @@ class Monitor:
             except BlockingIOError:
                 if not found or found[-1].kind == nft.NFT_MSG_NEWGEN:
                     return found, lost
-                if not select.select([self._socket], [], [], _END_SECONDS)[0]:
+                if not _readable(self._socket, _END_SECONDS):
                     return found, lost
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 lost = True
+
+
+def _readable(sock: socket.socket, seconds: float) -> bool:
+    """Within that time. Its number may be higher than select() can have it: there are several for each VPC."""
+    with selectors.DefaultSelector() as one:
+        one.register(sock, selectors.EVENT_READ)
+        return bool(one.select(seconds))
 
 
 def _others(own_ports: Sequence[int]) -> list[bpf.Line]:
@@ -151,15 +157,7 @@ class _Watched:
     tables: Sequence[Tables]
     monitor: Monitor
     changed: Callable[[str], None]
-    tokens: float = _BURST
-    refilled: float = field(default_factory=time.monotonic)
-
-    def rest(self) -> float:
-        """Seconds until the next call; 0 for at once."""
-        now = time.monotonic()
-        self.tokens = min(_BURST, self.tokens + (now - self.refilled) * _PER_SECOND) - 1
-        self.refilled = now
-        return 0 if self.tokens >= 1 else (1 - self.tokens) / _PER_SECOND
+    pace: Pace = field(default_factory=Pace)
 
 
 class Strangers:
@@ -218,7 +216,11 @@ class Strangers:
                 if key.data is None:
                     os.read(self._wake_read, 4096)
                 else:
-                    self._look(key.data)
+                    try:
+                        self._look(key.data)
+                    except Exception:  # the thread serves all the others, too
+                        log.exception("cannot follow or undo what changed in %s", key.data)
+                        self._rest(key.data)
             with self._lock:
                 if self._closing:
                     return
@@ -242,15 +244,12 @@ class Strangers:
         if lost and not what:
             what = "something changed more than could be followed"
         if what:
-            try:
-                watched.changed(what)
-            except Exception:
-                log.exception("cannot undo that %s", what)  # the thread serves all the others, too
+            watched.changed(what)
             self._rest(name)
 
     def _rest(self, name: str) -> None:
         with self._lock:
             watched = self._watched.get(name)
-            if watched is not None and (seconds := watched.rest()):
+            if watched is not None and (seconds := watched.pace.rest()):
                 self._selector.unregister(watched.monitor)
                 self._resting[name] = time.monotonic() + seconds

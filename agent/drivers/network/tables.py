@@ -30,7 +30,8 @@ class KernelTables:
         self._wanted: tuple[Table, ...] = ()
 
     def close(self) -> None:
-        self._nf.close()
+        with self._lock:  # not while another thread waits for the kernel's answer
+            self._nf.close()
 
     @property
     def port(self) -> int:
@@ -47,11 +48,14 @@ class KernelTables:
         The first call takes over what a former agent left, without losing a packet if it can be told what that is.
         """
         with self._lock:
-            before, self._applied = self._applied, None
-            self._wanted = wanted
-            if before is None or not self._changed(before, wanted):
-                self._apply_first(wanted)
-            self._applied = wanted
+            self._apply(wanted)
+
+    def _apply(self, wanted: tuple[Table, ...]) -> None:
+        before, self._applied = self._applied, None
+        self._wanted = wanted
+        if before is None or not self._changed(before, wanted):
+            self._apply_first(wanted)
+        self._applied = wanted
 
     def applied(self) -> tuple[Table, ...] | None:
         """What the kernel has, None if that is not known."""
@@ -64,10 +68,11 @@ class KernelTables:
             self._applied = None
 
     def restore(self) -> None:
-        """Somebody else changed the tables: they become again what was applied last."""
-        self.forget()
-        if self._wanted:
-            self.apply(self._wanted)
+        """Somebody else changed the tables: they become again what was applied last, whoever applies more meanwhile."""
+        with self._lock:
+            self._applied = None
+            if self._wanted:
+                self._apply(self._wanted)
 
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""

@@ -9,26 +9,42 @@ only lets the host itself reach guests by their public addresses and forwarded p
 
 Each pair has a /30 by the VPC's `link` number, from the first of `RANGES` of which the host routes nothing. What the
 kernel has says which pairs there are and what leads to them, so a fresh agent goes on where the former one stopped.
+
+The host's interfaces belong to others, who change them any time. Whatever depends on them follows by `Changes` alone,
+and differs afterwards only where it was not right.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
-from agent.core.errors import DriverError
 from agent.core.specs import VpcSpec
 from agent.drivers.network import expressions as x
-from agent.drivers.network import links, nat, netns, proxies
-from agent.drivers.network.host_table import ADDRESSED, PORTS, RESTORE, HostPort, Pair, from_element, host_table
+from agent.drivers.network import flows, links, nat, netns, proxies
+from agent.drivers.network.changes import Changes
+from agent.drivers.network.host_table import (
+    ADDRESSED,
+    PAIR_GROUP,
+    PORTS,
+    RESTORE,
+    HostPort,
+    Pair,
+    from_element,
+    host_table,
+    outdated,
+)
 from agent.drivers.network.nat import INSIDE, Ends
 from agent.drivers.network.routes import EVERYWHERE, SYSTEM_METRIC, way_out
 from agent.drivers.network.strangers import Strangers
 from agent.drivers.network.tables import KernelTables
+
+log = logging.getLogger(__name__)
 
 NONE, AUTO = "none", "auto"
 RANGES = tuple(ipaddress.IPv4Network(cidr) for cidr in ("100.127.0.0/16", "100.126.0.0/16", "198.18.0.0/16"))
@@ -54,8 +70,13 @@ class Uplinks:
         self._lock = threading.Lock()
         self._tables = host.run(KernelTables)
         self._pairs: dict[str, Pair] | None = None  # None: the kernel was not asked yet
+        self._ports: set[tuple[str, HostPort]] | None = None  # that were led on last
+        self._contested: set[str] = set()
+        self._way = ""  # as the log has it
+        self._changes = host.run(lambda: Changes(self._follow))
 
     def close(self) -> None:
+        self._changes.close()
         self._tables.close()
 
     def watch(self, strangers: Strangers, changed: Callable[[str], None]) -> None:
@@ -82,14 +103,11 @@ class Uplinks:
                 for f, port in nat.inside_ports(spec.forwards).items()
             )
             publics = tuple(public.address for public in spec.publics)
-            self._known()[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
-            interface = self._apply()
+            pairs = self._known()
+            pairs.pop(self._name(spec), None)  # who was told last has an address that another one is about to lose
+            pairs[self._name(spec)] = Pair(self._name(spec), ends, spec.cidr, publics, tuple(ports))
+            self._apply()
             self._open(vpc, ends)
-        if interface is None and self.mode not in (NONE, AUTO):
-            raise DriverError(self._missing(), transient=True)
-
-    def _missing(self) -> str:
-        return f"uplink interface {self.mode} does not exist on the host; name another in the agent's configuration"
 
     def disconnect(self, vpc: netns.Namespace) -> None:
         """Without its pair the VPC has no way in or out."""
@@ -102,6 +120,17 @@ class Uplinks:
             self._host.run(self._delete_pairs)
             self._pairs = {}
             self._apply()
+
+    def _follow(self) -> None:
+        """The host's links, addresses or routes changed. A look that finds all as it is to be does nothing."""
+        with self._lock:
+            if self._known():
+                self._apply()
+
+    def contested(self) -> set[str]:
+        """Public addresses of ours that lead to guests of another agent on this host."""
+        with self._lock:
+            return self._contested
 
     # --------------------------------------------------------------------------------- a pair
 
@@ -143,7 +172,7 @@ class Uplinks:
         index = links.required(ip, name)
         ends = _ends(ip, index) or end_points(spec.link, links.routed(ip, but=index))
         ip.addr("replace", index=index, address=ends.outside, prefixlen=30)
-        ip.link("set", index=index, state="up", ifalias=f"{spec.vpc_id} {spec.cidr}")
+        ip.link("set", index=index, state="up", group=PAIR_GROUP, ifalias=f"{spec.vpc_id} {spec.cidr}")
         return ends
 
     def _open(self, vpc: netns.Namespace, ends: Ends) -> None:
@@ -171,8 +200,8 @@ class Uplinks:
 
     # --------------------------------------------------------------------------------- the host
 
-    def _apply(self) -> str | None:
-        """Make the host fit the pairs there are and the interface that leads out now, which is returned."""
+    def _apply(self) -> None:
+        """Make the host fit the pairs there are and the interface that leads out now."""
         pairs, interface = self._present(), self.interface()
         closed = self.mode == NONE
         restore = self._to_restore(interface if pairs else None)
@@ -180,6 +209,10 @@ class Uplinks:
             self._tables.apply((host_table(self._prefix, interface, pairs, restore, closed=closed),))
         elif self._tables.chains(x.NFPROTO_INET, self._prefix):
             self._tables.remove(x.NFPROTO_INET, self._prefix)
+        ports = {(pair.name, port) for pair in pairs for port in pair.ports}
+        if ports != self._ports:
+            self._host.run(lambda: flows.forget(outdated(pairs)))
+            self._ports = ports
         # Only this interface and the pairs forward, and only once the table says what.
         if interface is not None and pairs:
             self._host.sysctl({f"ipv4/conf/{interface}/forwarding": 1})
@@ -191,8 +224,19 @@ class Uplinks:
                     f"ipv4/conf/{pair.name}/route_localnet": 1 if pair.ports else 0,
                 }
             )
-        self._host.run(lambda: proxies.publish(self._host.ip, pairs, self._prefix, interface))
-        return interface
+        before = self._contested
+        self._contested = self._host.run(lambda: proxies.publish(self._host.ip, pairs, self._prefix, interface))
+        for address in sorted(self._contested - before):
+            log.warning("%s already leads to a guest of another agent; give each its own `public_addresses`", address)
+        if pairs and self.mode != NONE:
+            self._say(interface)
+
+    def _say(self, interface: str | None) -> None:
+        """That there is none is no error: it may come any time."""
+        way = interface or f"nothing yet (uplink {self.mode})"
+        if way != self._way:
+            log.info("guests reach the outside by %s", way)
+            self._way = way
 
     def _present(self) -> list[Pair]:
         """All pairs; one that vanished, with its VPC's namespace, is forgotten."""
@@ -202,7 +246,12 @@ class Uplinks:
         return list(self._pairs.values())
 
     def _to_restore(self, interface: str | None) -> set[str]:
-        """Interfaces that did not forward before we came, `interface` if that is one. Others do as before again."""
+        """Interfaces that did not forward before we came, `interface` if that is one. Others do as before again.
+
+        Where the host forwards as a whole by now, that is somebody else's wish: it stays as it is.
+        """
+        if self._forwards("all"):
+            return set()
         names = self._tables.chains(x.NFPROTO_INET, self._prefix)
         changed = {name.removeprefix(RESTORE) for name in names if name.startswith(RESTORE)}
         for name in changed - {interface}:
@@ -210,8 +259,10 @@ class Uplinks:
                 self._host.sysctl({f"ipv4/conf/{name}/forwarding": 0})
         if interface is None:
             return set()
-        forwards = self._host.run(_forwarding(interface).read_text).strip() == "1"
-        return changed & {interface} if forwards else {interface}
+        return changed & {interface} if self._forwards(interface) else {interface}
+
+    def _forwards(self, interface: str) -> bool:
+        return self._host.run(_forwarding(interface).read_text).strip() == "1"
 
     def interface(self) -> str | None:
         """The interface that leads out, None while there is none."""

@@ -44,10 +44,16 @@ def never() -> bool:
 
 class ObjectStores:
     """Satisfies core.protocols.Objects. `remote`: the stores of buckets that are not this host's; what comes from
-    them is kept in `staging` while it is open."""
+    them is kept in `staging` while it is open. `reserve`: bytes that must stay free of a file system of so many."""
 
-    def __init__(self, local: LocalBuckets, staging: Path, remote: Mapping[str, Store]) -> None:
-        self._local, self._staging, self._remote = local, staging, remote
+    def __init__(
+        self,
+        local: LocalBuckets,
+        staging: Path,
+        remote: Mapping[str, Store],
+        reserve: Callable[[int], int] = lambda total: 0,
+    ) -> None:
+        self._local, self._staging, self._remote, self._reserve = local, staging, remote, reserve
 
     def make_bucket(self, bucket: str) -> None:
         self._local.make(bucket)
@@ -114,11 +120,12 @@ class ObjectStores:
 
     def _check_room(self, about: ObjectInfo) -> None:
         """Room for what is fetched, and as much again for what is made of it."""
-        free = shutil.disk_usage(self._staging).free
-        if about.size * 2 > free:
+        usage = shutil.disk_usage(self._staging)
+        reserved = self._reserve(usage.total)
+        if about.size * 2 > usage.free - reserved:
             raise DriverError(
                 f"the host's disk has no room for the object {about.key}: {about.size >> 20} MiB, twice, are needed "
-                f"and {free >> 20} MiB free"
+                f"and {usage.free >> 20} MiB free, {reserved >> 20} of which are reserved (disk_reserve_gib)"
             )
 
     def _fill(

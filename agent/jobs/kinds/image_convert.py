@@ -7,11 +7,9 @@ or the agent ends, the job ends and nothing is left. `image.convert_object`: of 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from agent.core.errors import DriverError
-from agent.drivers.image import sparse
 from agent.jobs import reports, slots
 from agent.jobs.model import Cancelled, Context, Kind, Step, register
 from agent.jobs.open_files import OpenFile
@@ -52,14 +50,12 @@ def _write(context: Context, source: OpenFile, target: OpenFile) -> None:
         report=lambda percent: report(percent, _CONVERTED, 0),
         cancelled=cancelled,
     )
-    with staged.open("rb") as made:
-        sparse.copy(
-            made.fileno(),
-            target.descriptor,
-            report=lambda percent: report(percent, 100 - _CONVERTED, _CONVERTED),
-            cancelled=cancelled,
-        )
-    os.fsync(target.descriptor)
+    converter.hand_out(
+        staged,
+        target.descriptor,
+        report=lambda percent: report(percent, 100 - _CONVERTED, _CONVERTED),
+        cancelled=cancelled,
+    )
 
 
 def _staged(context: Context) -> Path:

@@ -1,4 +1,5 @@
-"""Job that makes an image of an instance (SPEC M3): usable when the snapshots of all its disks are accomplished."""
+"""Job that makes an image of an instance (SPEC M3): usable when the snapshots of all its disks are accomplished.
+`data`: `check`, to look into it then."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from agent.core.errors import DriverError
+from agent.jobs.kinds.image_check import begin_check
 from agent.jobs.layers import tree
 from agent.jobs.model import Context, Finish, Kind, NotYet, Step, register
 from agent.store.schema import Image, Job, Snapshot
@@ -30,7 +32,10 @@ def _wait(context: Context) -> Finish:
         raise DriverError("; ".join(f"the snapshot of the disk {one.disk_id} failed: {one.message}" for one in failed))
 
     def finish(session: Session) -> None:
-        session.get_one(Image, context.resource_id).status = "Available"
+        image = session.get_one(Image, context.resource_id)
+        image.status = "Available"
+        if context.data.get("check"):
+            begin_check(session, image, context.clock.now())
 
     return finish
 

@@ -28,7 +28,7 @@ def _wire(context: Context) -> None:
         return
     with context.locks[vpc_id]:
         port, network = _port(context), context.drivers.network
-        if port and network.list_taps().get(port.tap) == port.vpc_id:
+        if port and network.is_wired(port):
             network.wire_port(port)
 
 

@@ -48,15 +48,22 @@ def _plug(context: Context) -> None:
         card = _card(session, instance)
         if card is None:
             return
-        nic, port = translate.nic_spec(instance, card), port_spec(instance, card)
+        nic = translate.nic_spec(instance, card)
     present = context.drivers.hypervisor.attached_nics(_name(context))
     if present is None:
         return
     if not instance.virtio and nic.mac not in present:  # its machine has no slot that takes cards while it runs
         context.report(100, "the guest gets the card at its next console restart")
         return
-    if nic.mac in present or _plug_into_running(context, nic, port):
-        context.drivers.network.wire_port(port)
+    if nic.mac in present or _plug_into_running(context, nic, _port(context, card.id)):
+        with context.locks[CLASSIC_VPC]:  # as whoever changes the bandwidth: the newest is wired
+            context.drivers.network.wire_port(_port(context, card.id))
+
+
+def _port(context: Context, card_id: str) -> PortSpec:
+    with context.store.read() as session:
+        instance = session.get_one(Instance, context.resource_id)
+        return port_spec(instance, session.get_one(NetworkInterface, card_id))
 
 
 def _plug_into_running(context: Context, nic: NicSpec, port: PortSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs of a VPC's router and filter. They are locked by the VPC and repeated until they succeed."""
+"""Jobs of a VPC's router and filter. They are repeated until they succeed."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def _filter(context: Context) -> None:
     sync_filter(context, context.resource_id)
 
 
+def _filter_alone(context: Context) -> None:
+    """Where there is no router yet, nothing passes: the job that makes it applies the filter, too."""
+    if context.resource_id in context.drivers.network.list_vpcs():
+        sync_filter(context, context.resource_id)
+
+
 def _remove(context: Context) -> None:
     with context.locks[context.resource_id]:
         context.drivers.network.remove_vpc(context.resource_id)
@@ -43,5 +49,5 @@ def _remove(context: Context) -> None:
 
 
 SYNC = register(Kind(journal.SYNC, (Step("router", _router), Step("filter", _filter)), patience=None))
-FILTER = register(Kind(journal.FILTER, (Step("filter", _filter),), patience=None))
+FILTER = register(Kind(journal.FILTER, (Step("filter", _filter_alone),), patience=None))
 REMOVE = register(Kind("vpc.remove", (Step("remove router", _remove),), patience=None))

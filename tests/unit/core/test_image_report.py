@@ -160,6 +160,7 @@ def test_the_file_and_what_to_import_it_as() -> None:
         "Debian": LINUX,
         "Customized Linux": _changed(LINUX, lambda f: _linux(f)["cloud_init"].update(installed=False)),
         "Others Linux": _changed(LINUX, lambda f: _linux(f)["shadow"].update(present=False)),
+        "AlmaLinux": _changed(LINUX, lambda f: f["system"].update(distro="almalinux")),
         "Windows Server 2012": WINDOWS,
         "FreeBSD": _changed(LINUX, lambda f: f["system"].update(type="freebsd", distro="freebsd")),
     }

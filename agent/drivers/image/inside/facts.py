@@ -104,5 +104,6 @@ def _system(guest: Guest, root: str, found: dict[str, Any]) -> dict[str, Any]:
         system["windows"] = windows.facts(guest, root)
     elif system["type"] == "linux":
         system["name"] = linux.name(guest) or system["name"]
+        system["distro"] = linux.identifier(guest) or system["distro"]  # libguestfs knows only some
         system["linux"] = linux.facts(guest)
     return system

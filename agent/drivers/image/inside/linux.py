@@ -41,8 +41,17 @@ def facts(guest: Guest) -> dict[str, Any]:
 
 def name(guest: Guest) -> str:
     """As the system calls itself, or empty."""
+    return _release(guest, "PRETTY_NAME")
+
+
+def identifier(guest: Guest) -> str:
+    """The distribution's name for programs, or empty."""
+    return _release(guest, "ID")
+
+
+def _release(guest: Guest, key: str) -> str:
     text = guest.text("/etc/os-release") or guest.text("/usr/lib/os-release")
-    found = re.search(r"^PRETTY_NAME=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+    found = re.search(rf"^{key}=[\"']?([^\"'\n]*)", text, re.MULTILINE)
     return found[1].strip() if found else ""
 
 

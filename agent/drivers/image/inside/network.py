@@ -120,7 +120,7 @@ def dhcp_files(way: str, mac: str) -> dict[str, str]:
         return {_INTERFACES: _ifupdown(_NAMES if way == IFUPDOWN else ["eth0"], "allow-hotplug", way == BUSYBOX)}
     return {
         NETPLAN: {"/etc/netplan/50-ecs.yaml": _NETPLAN_TEXT},
-        NETWORKD: {"/etc/systemd/network/50-ecs.network": "[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\n"},
+        NETWORKD: {"/etc/systemd/network/50-ecs.network": _NETWORKD_TEXT},
         NETWORK_MANAGER: {"/etc/NetworkManager/system-connections/ecs.nmconnection": _NETWORK_MANAGER_TEXT},
         SYSCONFIG: {
             "/etc/sysconfig/network-scripts/ifcfg-ecs": f"TYPE=Ethernet\nNAME=ecs\nHWADDR={mac.upper()}\n"
@@ -149,6 +149,16 @@ def _ifupdown(names: list[str], when: str, busybox: bool) -> str:
     return "\n".join(["auto lo\niface lo inet loopback\n", *blocks])
 
 
+_NETWORKD_TEXT = """\
+[Match]
+Name=en* eth*
+
+[Network]
+DHCP=ipv4
+
+[DHCPv4]
+UseDomains=yes
+"""
 _NETPLAN_TEXT = """\
 network:
   version: 2
@@ -157,6 +167,7 @@ network:
       match:
         name: "e*"
       dhcp4: true
+      dhcp4-overrides: {use-domains: true}
 """
 _NETWORK_MANAGER_TEXT = """\
 [connection]

@@ -117,6 +117,13 @@ def test_what_starts_is_found_whatever_starts_it(tmp_path: Path) -> None:
     assert services.enabled(Guest(handle)) == {"ssh", "dropbear", "sshd"}
 
 
+def test_a_system_says_what_it_is(tmp_path: Path) -> None:
+    text = 'NAME="AlmaLinux"\nID="almalinux"\nID_LIKE="rhel"\nPRETTY_NAME="AlmaLinux 9.4"\n'
+    guest = Guest(TreeHandle(tmp_path, {"/usr/lib/os-release": text}))
+    assert (linux.name(guest), linux.identifier(guest)) == ("AlmaLinux 9.4", "almalinux")
+    assert linux.identifier(Guest(TreeHandle(tmp_path / "none", {}))) == ""
+
+
 def test_small_readers() -> None:
     assert linux.datasources("datasource_list: [ NoCloud, None ]") == ["NoCloud", "None"]
     assert linux.datasources("a: 1\ndatasource_list:\n  - Ec2\n  - NoCloud\n") == ["Ec2", "NoCloud"]
