@@ -103,10 +103,11 @@ _service = click.argument(
 @click.option("--description", metavar="TEXT")
 def add(app: App, group: str, service: str | None, description: str | None, **given: Any) -> None:
     """Add a rule: a SERVICE, or --protocol and --port."""
-    parameters = _rule(app.client, service, given)
+    group_id = find_id(app.client, SECURITY_GROUP, group)
+    parameters = _rule(app.client, group_id, service, given)
     app.client.regional(
         "AuthorizeSecurityGroupEgress" if given["egress"] else "AuthorizeSecurityGroup",
-        SecurityGroupId=find_id(app.client, SECURITY_GROUP, group),
+        SecurityGroupId=group_id,
         Description=description,
         ClientToken=client_token(),
         **parameters,
@@ -126,7 +127,7 @@ def rm(app: App, group: str, service: str | None, **given: Any) -> None:
         outwards = rule_of_id(app.client, group, group_id, service)["Direction"] == "egress"
         parameters: dict[str, Any] = {"SecurityGroupRuleId": [service]}
     else:
-        parameters = _rule(app.client, service, given)
+        parameters = _rule(app.client, group_id, service, given)
     app.client.regional(
         "RevokeSecurityGroupEgress" if outwards else "RevokeSecurityGroup", SecurityGroupId=group_id, **parameters
     )
@@ -166,7 +167,7 @@ def ordered(answer: Json) -> list[Json]:
     return sorted(found, key=lambda item: (item.get("Direction") != "ingress", int(item.get("Priority") or 1)))
 
 
-def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[str, Any]:
+def _rule(client: Client, group_id: str, service: str | None, given: dict[str, Any]) -> dict[str, Any]:
     protocol, ports = _protocol_and_ports(service, given["protocol"], given["port"])
     if given["egress"] and given["source"]:
         raise UsageFault("an egress rule has --to, not --from")
@@ -179,11 +180,11 @@ def _rule(client: Client, service: str | None, given: dict[str, Any]) -> dict[st
         "Policy": given["policy"],
         "Priority": given["priority"],
         "NicType": given["nic"],
-        **peer_parameters(client, side, peer or ANYWHERE, given),
+        **peer_parameters(client, group_id, side, peer or ANYWHERE, given),
     }
 
 
-def peer_parameters(client: Client, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
+def peer_parameters(client: Client, group_id: str, side: str, peer: str, given: dict[str, Any]) -> dict[str, str]:
     """The parameters of a peer; a group's members are reached on the intranet."""
     if _ADDRESS.match(peer):
         if given["owner"]:
@@ -191,10 +192,19 @@ def peer_parameters(client: Client, side: str, peer: str, given: dict[str, Any])
         return {f"{side}CidrIp": peer}
     nic = {} if given["nic"] else {"NicType": INTRANET}
     if not given["owner"]:
-        return nic | {f"{side}GroupId": find_id(client, SECURITY_GROUP, peer)}
+        return nic | {f"{side}GroupId": _neighbour(client, group_id, peer)}
     if not SECURITY_GROUP.is_id(peer):
         raise UsageFault(f"a group of another account is named by its id: {peer!r} is none")
     return nic | {f"{side}GroupId": peer, f"{side}GroupOwnerAccount": given["owner"]}
+
+
+def _neighbour(client: Client, group_id: str, peer: str) -> str:
+    """A name means the group of the same network that has it: no other can be the peer."""
+    if SECURITY_GROUP.is_id(peer):
+        return peer
+    vpc_id = attributes(client, group_id)["VpcId"]
+    network = {"VpcId": vpc_id} if vpc_id else {"NetworkType": "classic"}
+    return find_id(client, SECURITY_GROUP, peer, **network)
 
 
 def _protocol_and_ports(service: str | None, protocol: str | None, port: str | None) -> tuple[str, str]:

@@ -38,7 +38,7 @@ def set_(app: App, group: str, rule: str, peer: str | None, **given: Any) -> Non
         "Policy": given["policy"],
         "Priority": given["priority"],
         "Description": given["description"],
-        **(peer_parameters(app.client, "Dest" if outwards else "Source", peer, given) if peer else {}),
+        **(peer_parameters(app.client, group_id, "Dest" if outwards else "Source", peer, given) if peer else {}),
     }
     app.client.regional(
         "ModifySecurityGroupEgressRule" if outwards else "ModifySecurityGroupRule",

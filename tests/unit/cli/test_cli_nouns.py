@@ -81,6 +81,7 @@ def test_rules(net: Peer, ecsctl) -> None:
     ecsctl("security-group", "rule", "rm", "web", "ssh")
     whatever = {name: value for name, value in rule.items() if name != "Priority"}
     assert sent(net, "RevokeSecurityGroup") == whatever
+    net.answers["DescribeSecurityGroupAttribute"] = {"VpcId": recorded.VPC_ID}
     ecsctl(
         *("security-group", "rule", "add", "web", "--protocol", "udp", "--port", "53-54", "--from", "db"),
         *("--policy", "drop", "--priority", "9"),
@@ -93,7 +94,7 @@ def test_rules(net: Peer, ecsctl) -> None:
     assert (given["DestCidrIp"], given["PortRange"]) == ("10.0.0.0/8", "-1/-1")
     there = {"SecurityGroupRuleId": "sgr-" + "a" * 20, "Direction": "egress"}
     net.answers |= {
-        "DescribeSecurityGroupAttribute": {"Permissions": {"Permission": [there]}},
+        "DescribeSecurityGroupAttribute": {"VpcId": recorded.VPC_ID, "Permissions": {"Permission": [there]}},
         "RevokeSecurityGroupEgress": {},
     }
     ecsctl("security-group", "rule", "rm", "web", there["SecurityGroupRuleId"])

@@ -37,7 +37,7 @@ def net(peer: Peer) -> Peer:
         "DescribeVpcs": listing("Vpcs.Vpc", [{"VpcId": recorded.VPC_ID, "VpcName": "main"}]),
         "DescribeSecurityGroups": listing("SecurityGroups.SecurityGroup", groups),
         "DescribeInstances": listing("Instances.Instance", [recorded.instance(recorded.WEB, "web")]),
-        "DescribeSecurityGroupAttribute": {"Permissions": {"Permission": [SSH, WEB, FOREIGN]}},
+        "DescribeSecurityGroupAttribute": {"VpcId": "", "Permissions": {"Permission": [SSH, WEB, FOREIGN]}},
         "CreateSecurityGroup": {"SecurityGroupId": recorded.GROUP_ID},
         "CloneSecurityGroup": CLONED,
         "RestoreSecurityGroup": DIFFERENCE,
@@ -77,7 +77,8 @@ def test_rules_and_groups_are_changed(net: Peer, ecsctl) -> None:
     rule_id = "sgr-" + "a" * 20
     for way, name in (("ingress", "ModifySecurityGroupRule"), ("egress", "ModifySecurityGroupEgressRule")):
         rule = SSH | {"SecurityGroupRuleId": rule_id, "Direction": way}
-        net.answers |= {"DescribeSecurityGroupAttribute": {"Permissions": {"Permission": [rule]}}, name: {}}
+        permissions = {"VpcId": "", "Permissions": {"Permission": [rule]}}
+        net.answers |= {"DescribeSecurityGroupAttribute": permissions, name: {}}
         ecsctl("security-group", "rule", "set", "web", rule_id, "--port", "80-81", "--from", "old", "--priority", "4")
         assert sent(net, name) == {
             "SecurityGroupId": recorded.GROUP_ID,
@@ -87,6 +88,8 @@ def test_rules_and_groups_are_changed(net: Peer, ecsctl) -> None:
             "NicType": "intranet",
             f"{'Source' if way == 'ingress' else 'Dest'}GroupId": recorded.OTHER_GROUP_ID,
         }
+        asked = sent(net, "DescribeSecurityGroups")
+        assert asked["NetworkType"] == "classic", "another network's group of that name is not meant"
     ecsctl("security-group", "rule", "set", "web", rule_id, status=2)
     ecsctl("security-group", "rule", "set", "web", "sgr-none", "--priority", "1", status=3)
     net.answers["ModifySecurityGroupPolicy"] = {}
