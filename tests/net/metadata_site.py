@@ -21,7 +21,6 @@ from agent.store.schema import GroupMembership, Instance, NetworkInterface, VSwi
 from agent.store.store import Store
 from tests.support.agent import HOST, AgentProcess, running_agent
 from tests.support.ports import free_port
-from tests.support.waiting import wait_for
 
 NO_LIBVIRT = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
 
@@ -81,7 +80,7 @@ class Site:
     def vpc(self) -> str:
         vpc_id = self.agent.call("CreateVpc", CidrBlock="192.168.0.0/16")["VpcId"]
         self.agent.call("CreateVSwitch", VpcId=vpc_id, ZoneId="local-a", CidrBlock="192.168.0.0/24")
-        wait_for("the router", lambda: netns.exists(f"{self.lab.prefix}-{vpc_id}"), 20)
+        self.agent.wait_collected()  # the router and its addresses are there
         self.lab.vpcs[vpc_id] = VpcSpec(vpc_id, 0, "192.168.0.0/16", ("192.168.0.253",))
         return vpc_id
 

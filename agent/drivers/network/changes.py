@@ -36,8 +36,9 @@ class Changes:
 
     def close(self) -> None:
         """After this `changed` is not called any more."""
-        os.close(self._end_write)
+        os.write(self._end_write, b"\0")  # closing is not enough where a child process has it, too
         self._thread.join()
+        os.close(self._end_write)
         os.close(self._end_read)
         self._socket.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQ
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK
 
 from agent.drivers.network.nfnl import attr, attributes, split
+
+log = logging.getLogger(__name__)
 
 _GET, _DELETE = NFNL_SUBSYS_CTNETLINK << 8 | 1, NFNL_SUBSYS_CTNETLINK << 8 | 2
 _ORIGINAL, _REPLY, _STATUS, _ID = 1, 2, 3, 12  # attributes of a flow
@@ -45,12 +48,19 @@ class Flow(NamedTuple):
 
 
 def forget(stale: Callable[[Flow], bool]) -> None:
-    """Those of the calling thread's namespace of which `stale` says so."""
+    """Those of the calling thread's namespace of which `stale` says so. A kernel that cannot tell forgets by itself,
+    when their senders pause."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     with contextlib.closing(socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)) as sock:
         sock.bind((0, 0))
         sock.settimeout(_TIMEOUT_SECONDS)
-        found = [values for values in _dump(sock) if (flow := _flow(values)) and stale(flow)]
+        try:
+            found = [values for values in _dump(sock) if (flow := _flow(values)) and stale(flow)]
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # of a kernel without nf_conntrack_netlink
+                raise
+            log.warning("the kernel does not tell of its connections, so old ones keep their translations")
+            return
         for values in found:
             body = attr(_ORIGINAL | _NESTED, values[_ORIGINAL]) + attr(_ID, values[_ID])
             sock.send(
