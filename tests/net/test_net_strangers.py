@@ -11,9 +11,8 @@ import pytest
 from stage import HOST, Stage
 from vpc_lab import Flow, Guest, Lab, expect, ping, rule, serving, tcp, tcp_between, until
 
-from agent.core.specs import ForwardSpec
-
 from agent.core.errors import DriverError
+from agent.core.specs import ForwardSpec
 from agent.drivers.network import netns, strangers
 
 pytestmark = pytest.mark.net

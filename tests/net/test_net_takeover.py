@@ -143,6 +143,7 @@ def test_an_agent_killed_at_work_leaves_a_whole_filter(lab: Lab) -> None:
             at_work.join(turn * 0.013)  # it goes on for ever
             at_work.kill()
             at_work.join()
+            at_work.close()
             drip.goes_on()
         lab.driver = lab.new_driver()
         lab.apply()
