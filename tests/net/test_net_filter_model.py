@@ -10,85 +10,27 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from probing import Field, Probe, Way, one_cpu
-from stage import make_namespace
-from vpc_lab import Guest, Lab
+from model import PUBLICS, Model, described, distinct, listed, modelled, under
+from probing import Probe, Way, one_cpu
+from vpc_lab import Lab
 
-from agent.core.specs import Decision, FilterSpec, FlowSpec, ForwardSpec, MemberSpec, PublicSpec, RuleSpec, Why
-from agent.drivers.network import netns
-from agent.drivers.network.nat import inside_ports
+from agent.core.specs import Decision, FilterSpec, FlowSpec, RuleSpec, Why
 from tests.support import filter_reference as reference
 from tests.support.filter_reference import Judgement, Opening
-from tests.support.random_filters import Forward, filters, openings
+from tests.support.random_filters import filters, openings
 
 pytestmark = pytest.mark.net
 
 _STEPS = 4  # changes of the rules under which the flows of one history live
 _NEW_FLOWS = 60  # opened at each step
 _FIRST_OWN_PORT = 20000  # above all ports that rules speak of
-_PUBLICS = {"192.168.0.1": "203.0.113.150"}
-_FORWARDS = tuple(
-    ForwardSpec(protocol, "", host_port, private, port)
-    for protocol in ("tcp", "udp")
-    for host_port, private, port in ((8080, "192.168.0.4", 80), (80, "192.168.0.4", 8080), (1000, "192.168.1.2", 22))
-)
 _SHORT, _LONG = 6, 100  # histories
-
-
-@dataclasses.dataclass
-class Model:
-    """Guests on the intranet, one of them with two addresses, one with a public one, one the next hop to a network; and
-    two on the internet side of the classic network."""
-
-    lab: Lab
-    field: Field
-    actors: tuple[MemberSpec, ...]
-    forwards: tuple[Forward, ...]
 
 
 @pytest.fixture
 def model() -> Iterator[Model]:
-    host = make_namespace(f"host-{Random().randrange(1 << 32):08x}")
-    lab = Lab(uplink="auto", host=host.name)
-    try:
-        field, guests = _field(lab, host)
-        try:
-            known = inside_ports(_FORWARDS).items()
-            forwards = tuple(Forward(f.protocol, field.address, port, f.private, f.port) for f, port in known)
-            yield Model(lab, field, tuple(map(_member, guests)), forwards)
-        finally:
-            field.close()
-    finally:
-        lab.close()
-        host.close()
-        netns.remove(str(host.name))
-
-
-def _field(lab: Lab, host: netns.Namespace) -> tuple[Field, list[Guest]]:
-    lab.vpc()
-    guests = [lab.guest(f"192.168.0.{number}", wire=False) for number in range(1, 6)]
-    guests += [lab.guest(f"100.125.0.{number}", wire=False) for number in (1, 2)]
-    # All others are outside what they are inside, so that only their groups keep them in.
-    others = [ip for guest in guests for ip in _member(guest).ips if ip not in _PUBLICS] + ["172.30.0.5"]
-    publics = [PublicSpec(public, private) for private, public in _PUBLICS.items()]
-    publics += [PublicSpec(ip, ip) for ip in others]
-    spec = dataclasses.replace(lab.vpcs["vpc-a"], nat=(), publics=tuple(publics), forwards=_FORWARDS)
-    lab.driver.ensure_vpc(spec)
-    lab.driver.apply_filter(FilterSpec("vpc-a", members=tuple(map(_member, guests))))
-    for guest in guests:
-        lab.driver.wire_port(guest.port)
-    field = Field(lab, host, guests)
-    field.route(guests[1], "192.168.1.2/32")
-    field.route(guests[2], "172.30.0.0/24")
-    return field, guests
-
-
-def _member(guest: Guest) -> MemberSpec:
-    member = guest.member()
-    if guest.ip.startswith("100."):
-        return dataclasses.replace(member, nic_type="internet")
-    further = {"192.168.0.2": {"ips": ("192.168.0.2", "192.168.1.2")}, "192.168.0.3": {"forwards": ("172.30.0.0/24",)}}
-    return dataclasses.replace(member, **further.get(guest.ip, {}))
+    with modelled() as made:
+        yield made
 
 
 @pytest.mark.parametrize("histories", [_SHORT, pytest.param(_LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
@@ -109,11 +51,11 @@ def _history(model: Model, seed: int) -> int:
     sent = 0
     for number, spec in enumerate(itertools.islice(filters(random, model.actors), _STEPS)):
         model.lab.driver.apply_filter(spec)
-        found = openings(random, spec, model.forwards, _PUBLICS)
-        opened = [Probe(one, next(own)) for one in itertools.islice(_distinct(found, used), _NEW_FLOWS)]
+        found = openings(random, spec, model.forwards, PUBLICS)
+        opened = [Probe(one, next(own)) for one in itertools.islice(distinct(found, used), _NEW_FLOWS)]
         packets = [(probe, Way.ON) for probe in opened]
         for probe in living:
-            probe.opening = _under(spec, probe.opening)
+            probe.opening = under(spec, probe.opening)
             packets.append((probe, probe.next_way(random)))
         sent += len(packets)
         arrived = model.field.send(packets)
@@ -122,25 +64,6 @@ def _history(model: Model, seed: int) -> int:
             _compare(model, spec, probe, passed, where, new=probe in opened)
         living += itertools.compress(opened, arrived)
     return sent
-
-
-def _distinct(found: Iterator[Opening], used: set[frozenset[str]]) -> Iterator[Opening]:
-    """GRE knows no ports: between two addresses there is one flow."""
-    for opening in found:
-        if opening.protocol == "gre":
-            ends = {opening.source, opening.shown}, {opening.destination, opening.reached[0]}
-            pairs = set(map(frozenset, itertools.product(*ends)))
-            if pairs & used:
-                continue
-            used |= pairs
-        yield opening
-
-
-def _under(spec: FilterSpec, opening: Opening) -> Opening:
-    """The same flow, its ends in the groups they are in now."""
-    now = {member.tap: member for member in spec.members}
-    sender, receiver = (end and now[end.tap] for end in (opening.sender, opening.receiver))
-    return dataclasses.replace(opening, sender=sender, receiver=receiver)
 
 
 # ------------------------------------------------------------------------------------- comparing
@@ -152,7 +75,7 @@ def _compare(model: Model, spec: FilterSpec, probe: Probe, arrived: bool, where:
         return
     if new:
         spec, fault = _smallest(model, spec, probe, fault)
-    pytest.fail(f"{where}{_described(probe.opening)}: {fault}\n{_listed(spec)}", pytrace=False)
+    pytest.fail(f"{where}{described(probe.opening)}: {fault}\n{listed(spec)}", pytrace=False)
 
 
 def _fault(lab: Lab, spec: FilterSpec, probe: Probe, arrived: bool) -> str:
@@ -215,7 +138,7 @@ def _smallest(model: Model, spec: FilterSpec, probe: Probe, fault: str) -> tuple
         for smaller in _smaller(spec):
             model.lab.driver.apply_filter(smaller)
             model.field.forget_flows()
-            again = Probe(_under(smaller, probe.opening), probe.own)
+            again = Probe(under(smaller, probe.opening), probe.own)
             found = _fault(model.lab, smaller, again, model.field.send([(again, Way.ON)])[0])
             if found:
                 spec, fault, shrinking = smaller, found, True
@@ -237,25 +160,3 @@ def _smaller(spec: FilterSpec) -> Iterator[FilterSpec]:
         for group in member.groups if len(member.groups) > 1 else ():
             fewer = dataclasses.replace(member, groups=tuple(one for one in member.groups if one != group))
             yield dataclasses.replace(spec, members=(*spec.members[:number], fewer, *spec.members[number + 1 :]))
-
-
-def _described(opening: Opening) -> str:
-    ends = [
-        f"{address} ({'/'.join(member.groups) if member else 'outside'})"
-        for address, member in ((opening.source, opening.sender), (opening.destination, opening.receiver))
-    ]
-    there = f", forwarded to {opening.forwarded}" if opening.forwarded else ""
-    return f"{ends[0]} -> {ends[1]} {opening.protocol} {opening.port or ''}".rstrip() + there
-
-
-def _listed(spec: FilterSpec) -> str:
-    lines = [f"  {member.ips} {member.nic_type} in {'/'.join(member.groups)}" for member in spec.members]
-    lines += [f"  isolated: {sorted(spec.isolated)}, mail allowed: {sorted(spec.smtp_allowed)}"]
-    for group, rules in spec.rules.items():
-        for rule in rules:
-            peer = rule.peer_group or rule.cidr
-            lines.append(
-                f"  {group} {rule.nic_type} {rule.direction.value} {rule.priority} {rule.verdict.value} "
-                f"{rule.protocol} {rule.ports or ''} {peer}"
-            )
-    return "\n".join(lines)

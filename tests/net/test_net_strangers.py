@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
-from vpc_lab import Flow, Guest, Lab, expect, ping, rule, tcp_between, until
+from stage import HOST, Stage
+from vpc_lab import Flow, Guest, Lab, expect, ping, rule, serving, tcp, tcp_between, until
 
 from agent.core.errors import DriverError
+from agent.core.specs import ForwardSpec
 from agent.drivers.network import netns, strangers
 
 pytestmark = pytest.mark.net
 
+PUBLIC = "203.0.113.50"
 RULES = tuple(rule(protocol="tcp", ports=(80 + n, 80 + n)) for n in range(40))  # an interval set
 CONTENT = [
     "flush ruleset",
@@ -38,14 +42,23 @@ SHAPE = [
 
 
 def listing(lab: Lab) -> list[str]:
+    return listed(lab.in_router)
+
+
+def listed(run: Callable[..., str]) -> list[str]:
     """All tables as nft shows them, the generation aside, which is a new one after a repair."""
-    text = lab.in_router("nft", "-s", "list", "ruleset")
+    text = run("nft", "-s", "list", "ruleset")
     tokens = re.sub(r"0x[0-9a-f]{8}", "GENERATION", text).replace(",", " ").split("\n")
     return sorted(token for line in tokens for token in [line.strip()] if token)
 
 
 @pytest.fixture
 def told(lab: Lab) -> list[tuple[str, str, bool]]:
+    return tell(lab)
+
+
+def tell(lab: Lab) -> list[tuple[str, str, bool]]:
+    """What its driver will have told."""
     told: list[tuple[str, str, bool]] = []
     lab.driver.on_stranger(lambda *what: told.append(what))
     return told
@@ -77,6 +90,34 @@ def test_every_damage_is_repaired_and_told(
     finally:
         flow.close()
     assert {(vpc, repaired) for vpc, _, repaired in told} == {("vpc-a", True)}
+
+
+def test_translations_and_the_host_s_table_are_repaired_too(stage: Stage) -> None:
+    told = tell(stage.lab)
+    stage.lab.vpc()
+    guest = stage.lab.guest("192.168.0.1", "sg-a")
+    stage.lab.apply(sg_a=(rule(),))
+    forward = ForwardSpec("tcp", "", 8080, guest.ip, 80)
+    stage.network((PUBLIC, guest), forwards=(forward,))
+    flow = Flow(guest, stage.world, 8)
+    try:
+        for vpc, run in (("vpc-a", stage.lab.in_router), ("", stage.on_host)):
+            before = listed(run)
+            tables = [line.removeprefix("table ").removesuffix(" {") for line in before if line.startswith("table ")]
+            for table in (one for one in tables if not one.endswith(" vpc")):
+                for damage in (f"flush table {table}", f"delete table {table}", f"add chain {table} strange"):
+                    count = len(told) + 1
+                    run("nft", damage)
+                    until(lambda: len(told) >= count, f"repaired: {damage}")  # noqa: B023
+                    until(lambda: listed(run) == before, f"as before: {damage}")  # noqa: B023
+                    assert told[-1][::2] == (vpc, True)
+        assert len(told) >= 9
+        until(flow.moves, "what is allowed goes on")
+        expect(True, ping, stage.world, PUBLIC)
+        with serving(guest, 80):
+            expect(True, tcp, stage.world, HOST, 8080)
+    finally:
+        flow.close()
 
 
 def test_tables_of_others_and_our_own_changes_are_no_concern(

@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
+from pyroute2.netlink.nfnetlink import nftsocket as nft
 
 from agent.core.specs import Direction, FilterSpec, MemberSpec, RuleSpec, Verdict
 from agent.drivers.network.filter import translate
-from agent.drivers.network.ruleset import Table, change, render
+from agent.drivers.network.ruleset import Table, change, prepared, render
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "nft"
 IN, OUT, ACCEPT, DROP = Direction.INGRESS, Direction.EGRESS, Verdict.ACCEPT, Verdict.DROP
@@ -117,6 +118,21 @@ def test_references_are_made_first_and_undone_last() -> None:
         last_rule = max((n for n, about in enumerate(order) if about.startswith("rule")), default=-1)
         for about in gone:
             assert len(order) - 1 - order[::-1].index(about) > last_rule
+
+
+def test_what_is_new_is_there_before_anything_leads_to_it() -> None:
+    """The kernel shows elements of interval sets only after the rules that look into them."""
+    for old, new in ((FilterSpec("vpc-1"), TYPICAL), (TYPICAL, MANY), (MANY, TYPICAL)):
+        before, after = translate(old, generation=1)[0], translate(new, generation=2)[0]
+        middle = prepared(before, after)
+        assert {n: c for n, c in middle.chains.items() if n in before.chains} == before.chains
+        kept = {name: one for name, one in before.sets.items() if not one.interval}
+        assert {name: middle.sets[name] for name in kept} == kept
+        kinds = {message.kind for message in change(middle, after)}
+        assert kinds.isdisjoint({nft.NFT_MSG_NEWSET, nft.NFT_MSG_NEWCHAIN})
+        intervals = {name: one for name, one in after.sets.items() if one.interval}
+        assert {name: middle.sets[name] for name in intervals} == intervals
+    assert not any(chain.hook for chain in prepared(None, after).chains.values())
 
 
 def test_groups_without_members_cost_nothing() -> None:

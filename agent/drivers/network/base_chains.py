@@ -40,7 +40,7 @@ def base_chains(generation: int) -> dict[str, Chain]:
         "raw": Chain(_raw(generation), Hook(0, -300)),
         "out": Chain(_out(generation), Hook(2, 0, drop=True)),
         "in": Chain(_in(generation), Hook(2, 10, drop=True)),
-        "mark": Chain((x.rule(x.set_flow_mark_from_packet()),), Hook(2, 20)),
+        "mark": Chain(_marking(generation), Hook(2, 20, drop=True)),
         "input": Chain(_input(), Hook(1, 0, drop=True)),
     }
 
@@ -105,6 +105,13 @@ def _in(generation: int) -> tuple[x.Rule, ...]:
         x.rule(reply, from_port, x.drop()),
         x.rule(x.state("established", "related", "new"), x.accept()),
     )
+
+
+def _marking(generation: int) -> tuple[x.Rule, ...]:
+    """A packet that came while the rules changed was perhaps let out by the old ones and in by the new ones: the new
+    ones have to let it out as well."""
+    passed = x.rule(x.packet_mark(generation), x.set_flow_mark_from_packet(), x.accept())
+    return passed, *_out(generation)
 
 
 def _input() -> tuple[x.Rule, ...]:

@@ -156,6 +156,10 @@ def flow_mark(value: int) -> Part:
     return Part(f"ct mark {value:#010x}", load_ct("mark") + _compare(struct.pack("=I", value)))
 
 
+def packet_mark(value: int) -> Part:
+    return Part(f"meta mark {value:#010x}", load_meta("mark") + _compare(struct.pack("=I", value)))
+
+
 def set_packet_mark(value: int) -> Part:
     load = _expr("immediate", u32(1, 1), nest(2, attr(1, struct.pack("=I", value))))
     return Part(f"meta mark set {value:#010x}", load + _expr("meta", u32(2, _META["mark"]), u32(3, 1)))

@@ -5,7 +5,8 @@ The way of a packet that goes through the router:
     raw      (prerouting -300)  from a port: only with the port's own MAC and address, and only IPv4
     out      (forward 0)        egress rules of the port that opened the flow
     in       (forward 10)       ingress rules of the port that the flow was opened to
-    mark     (forward 20)       passed: the flow is marked with the generation of the rules it passed
+    mark     (forward 20)       passed: the flow is marked with the generation of the rules it passed; what met a change
+                                on its way is examined once more
     input    (input 0)          what may reach the router itself
 
 `out` and `in` are two base chains of one hook because an `accept` ends only its own chain. Both let a flow's

@@ -122,6 +122,17 @@ class NfSocket:
         # Without a table of that name some kernels answer with those of all tables.
         return [values for of_family, values in found if of_family == family and string(values[1]) == table]
 
+    def intervals(self, family: int, table: str, name: str, length: int) -> set[bytes]:
+        """First and last key of each element of an interval set, joined; each key has `length` bytes."""
+        body, size = text(1, table) + text(2, name), 20 + 2 * length
+        found = set()
+        for _, values in self._dump(nft.NFT_MSG_GETSETELEM, family, body, f"set {name}"):
+            for _, element in attributes(values.get(3, b"")):
+                # There may be very many. One of another size has something else, and fits none that we make.
+                fits = len(element) == size - 4
+                found.add(element[8 : 8 + length] + element[-length:] if fits else b"")
+        return found
+
     def elements(self, family: int, table: str, name: str) -> list[tuple[bytes, bytes]]:
         """Keys and values of the elements of a map; empty when there is no such map."""
         found = []

@@ -104,7 +104,7 @@ class Router:
     # --------------------------------------------------------------------------------- filter
 
     def apply(self, spec: FilterSpec) -> None:
-        """One atomic batch; the first of a fresh driver takes over whatever filter the namespace has."""
+        """At one moment; the first call of a fresh driver takes over whatever filter the namespace has."""
         with self._applying:
             self._tables.apply(self._compiler.compile(spec))
             if self._spec is None:

@@ -75,6 +75,15 @@ class NfSet:
         """Of the parts of a key, in bytes."""
         return tuple(_TYPES[kind][1] for kind in self.types)
 
+    @property
+    def key_length(self) -> int:
+        return _concatenated(self.types)[1]
+
+    def bounds(self) -> set[bytes]:
+        """First and last key of each element, joined, of an interval set."""
+        length = self.key_length
+        return {one.data[12 : 12 + length] + one.data[-length:] for one in self.elements.values()}
+
     def same_kind(self, other: NfSet) -> bool:
         return (self.types, self.verdict_map, self.interval, self.data) == (
             other.types,
@@ -127,11 +136,12 @@ class Found:
     chains: dict[str, Hook | None]
     sets: dict[str, SetKind]
     plain: bool = True  # it is active, and has nothing but chains and sets
+    intact: frozenset[str] = frozenset()  # sets that have the very elements that they are to have
 
 
-def take_over(new: Table, found: Found) -> Iterator[Message] | None:
-    """From a table of which only that much is known. Its base chains stay and are filled anew, so that no packet is
-    lost. None: it cannot become `new` this way."""
+def taken_over(new: Table, found: Found) -> Table | None:
+    """A table of which only that much is known, as one to `change` from. Its base chains stay and are filled anew, so
+    that no packet is lost. None: it cannot become `new` this way."""
     blank = NfSet(())
     for name, chain in new.chains.items():
         hook = found.chains.get(name, chain.hook)
@@ -139,13 +149,26 @@ def take_over(new: Table, found: Found) -> Iterator[Message] | None:
             return None
     if not found.plain or any(name in found.sets and found.sets[name] != _kind(new.sets[name]) for name in new.sets):
         return None
-    old = Table(
+    return Table(
         new.family,
         new.name,
-        {name: dataclasses.replace(new.sets.get(name, blank), known=False) for name in found.sets},
+        {name: dataclasses.replace(new.sets.get(name, blank), known=name in found.intact) for name in found.sets},
         {name: Chain((Rule("?", b""),), hook) for name, hook in found.chains.items()},
     )
-    return change(old, new)
+
+
+def prepared(old: Table | None, new: Table) -> Table:
+    """What `old`, or nothing, has to become in a batch of its own before it becomes `new`: with all new sets and
+    chains, which nothing leads to yet.
+
+    The kernel changes rules at one moment, but not all that they lead to. Elements of interval sets are there only a
+    while later, so these sets have their content before the rules do that look into them; a packet that is just then
+    among the old rules may find a map's new element, so the chain that it names is there for the old rules as well.
+    """
+    old = old or Table(new.family, new.name, {}, {})
+    sets = {name: one for name, one in new.sets.items() if one.interval or name not in old.sets}
+    chains = {name: one for name, one in new.chains.items() if one.hook is None and name not in old.chains}
+    return Table(new.family, new.name, old.sets | sets, old.chains | chains)
 
 
 def change(old: Table, new: Table) -> Iterator[Message]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from pyroute2.netlink.nfnetlink import nftsocket as nft
 
-from agent.drivers.network.nfnl import Message, NfError, NfSocket, attributes, number, string
-from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, remove, replace, take_over
+from agent.drivers.network.nfnl import NfError, NfSocket, attributes, number, string
+from agent.drivers.network.ruleset import Found, Hook, SetKind, Table, change, prepared, remove, replace, taken_over
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +43,9 @@ class KernelTables:
         return {(table.family, table.name) for table in self._wanted}
 
     def apply(self, wanted: tuple[Table, ...]) -> None:
-        """One atomic batch, of what differs only.
+        """What differs only: a batch with what is new and nothing leads to, then, at one moment, all that decides.
 
-        The first one takes over what a former agent left, without losing a packet if it can be told what that is.
+        The first call takes over what a former agent left, without losing a packet if it can be told what that is.
         """
         with self._lock:
             self._apply(wanted)
@@ -76,7 +77,7 @@ class KernelTables:
     def _changed(self, before: tuple[Table, ...], wanted: tuple[Table, ...]) -> bool:
         """Whether the kernel took the difference; it does not if somebody else changed the tables."""
         try:
-            self._nf.commit(m for old, new in zip(before, wanted, strict=True) for m in change(old, new))
+            self._bring(before, wanted)
         except NfError as error:
             log.warning("the filter is not what it was: %s", error)
             return False
@@ -84,15 +85,21 @@ class KernelTables:
 
     def _apply_first(self, wanted: tuple[Table, ...]) -> None:
         try:
-            self._nf.commit([message for table in wanted for message in self._first(table)])
+            self._bring([self._taken_over(table) for table in wanted], wanted)
         except NfError as error:
             log.warning("replacing the filter, which is not as expected: %s", error)
-            self._nf.commit([message for table in wanted for message in replace(table)])
+            self._bring([None] * len(wanted), wanted)
 
-    def _first(self, table: Table) -> list[Message]:
-        found = self._found(table.family, table.name)
-        messages = take_over(table, found) if found else None
-        return list(replace(table) if messages is None else messages)
+    def _bring(self, before: Sequence[Table | None], wanted: tuple[Table, ...]) -> None:
+        """From what the kernel has to what is wanted; what is None is not known, and gives way."""
+        middle = [prepared(old, new) for old, new in zip(before, wanted, strict=True)]
+        first = zip(before, middle, strict=True)
+        self._nf.commit(m for old, new in first for m in (change(old, new) if old else replace(new)))
+        self._nf.commit(m for old, new in zip(middle, wanted, strict=True) for m in change(old, new))
+
+    def _taken_over(self, table: Table) -> Table | None:
+        found = self._found(table)
+        return taken_over(table, found) if found else None
 
     def chains(self, family: int, name: str) -> set[str]:
         """The chains of a table, none if there is no such table."""
@@ -110,9 +117,9 @@ class KernelTables:
             self._applied = None
             self._wanted = tuple(table for table in self._wanted if (table.family, table.name) != (family, name))
 
-    def _found(self, family: int, name: str) -> Found | None:
+    def _found(self, table: Table) -> Found | None:
         def ask(kind: int) -> list[dict[int, bytes]]:
-            return self._nf.things(kind, family, name)
+            return self._nf.things(kind, table.family, table.name)
 
         tables = ask(nft.NFT_MSG_GETTABLE)
         if not tables:
@@ -122,6 +129,15 @@ class KernelTables:
             {string(one[_CHAIN_NAME]): _hook(one) for one in ask(nft.NFT_MSG_GETCHAIN)},
             {string(one[_SET_NAME]): _set_kind(one) for one in ask(nft.NFT_MSG_GETSET)},
             plain=not others and not any(tables[0].get(_TABLE_FLAGS, b"")),
+            intact=self._intact(table),
+        )
+
+    def _intact(self, table: Table) -> frozenset[str]:
+        """Interval sets are looked into: to fill one anew takes the kernel many times as long."""
+        return frozenset(
+            name
+            for name, value in table.sets.items()
+            if value.interval and self._nf.intervals(table.family, table.name, name, value.key_length) == value.bounds()
         )
 
 
