@@ -167,12 +167,13 @@ class TestCommon:
             log={tmp_path}/log
             exec 7>{tmp_path}/lock 12>{tmp_path}/other
             flock 7
-            daemon='ls /proc/$$/fd >$0/fds.new; mv $0/fds.new $0/fds; until [ -e $0/end ]; do sleep 0.05; done'
+            daemon='ls /proc/$$/fd >$0/fds.new; mv $0/fds.new $0/fds; until [ -e $0/end ]; do sleep 0.05; done; rm $0/end'
             detached sh -c "$daemon" {tmp_path}
             until_ok 20 it test -e {tmp_path}/fds
             exec 7>&- 12>&-
             flock -n {tmp_path}/lock echo free
             touch {tmp_path}/end
+            until_ok 20 it test ! -e {tmp_path}/end
         """
         assert bash(code).stdout == "free\n"
         assert not {"7", "9", "12"} & set((tmp_path / "fds").read_text().split())
