@@ -167,7 +167,7 @@ class TestCommon:
             log={tmp_path}/log
             exec 7>{tmp_path}/lock 12>{tmp_path}/other
             flock 7
-            daemon='ls /proc/$$/fd >$0/fds.new; mv $0/fds.new $0/fds; until [ -e $0/end ]; do sleep 0.05; done; rm $0/end'
+            daemon='ls /proc/$$/fd >$0/new; mv $0/new $0/fds; until [ -e $0/end ]; do sleep 0.05; done; rm $0/end'
             detached sh -c "$daemon" {tmp_path}
             until_ok 20 it test -e {tmp_path}/fds
             exec 7>&- 12>&-
