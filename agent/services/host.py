@@ -12,7 +12,7 @@ from agent.core.errors import DriverError, IncorrectInstanceStatus
 from agent.core.specs import HostCapacity, HostCheck
 from agent.jobs import journal
 from agent.jobs.model import KINDS
-from agent.services import capacity, space
+from agent.services import account, capacity, space
 from agent.services import instance as instances
 from agent.services.context import Caller
 from agent.store.schema import Instance, Job, Vpc
@@ -31,7 +31,8 @@ STATES = {
 
 
 def describe(caller: Caller) -> dict[str, Any]:
-    """The host as DescribeHost shows it. Hypervisor is a plain sentence when libvirt cannot be reached."""
+    """The host as DescribeHost shows it. Hypervisor is a plain sentence when libvirt cannot be reached. What is wrong
+    with it is told to its owner: it may name what belongs to other accounts."""
     services, session = caller.services, caller.session
     room = services.hypervisor.capacity()
     vcpus, memory_mib = capacity.allocated(session)
@@ -58,7 +59,7 @@ def describe(caller: Caller) -> dict[str, Any]:
         },
         "Disk": _disk(caller, room),
         "Instances": {"Total": total, "Running": session.scalar(running) or 0},
-        "Problems": {"Problem": services.problems()},
+        "Problems": {"Problem": services.problems() if account.owns_host(session, caller.account_id) else []},
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
-from agent.api.edge.registry import RAM, STS
+from agent.api.edge.registry import HOST, RAM, STS
 from agent.core.clock import SystemClock
 from agent.core.errors import ApiError
 from agent.services.account import AccessKeys, ensure_default_account
@@ -65,3 +66,11 @@ def test_who_is_calling(cloud: Cloud) -> None:
     assert found["AccountId"] == cloud.account_id
     assert found["Arn"] == f"acs:ram::{cloud.account_id}:root"
     assert found["IdentityType"] == "Account"
+
+
+def test_what_is_wrong_with_the_host_is_told_to_its_owner(cloud: Cloud) -> None:
+    """It may name what other accounts have."""
+    cloud.services = dataclasses.replace(cloud.services, problems=lambda: ["vpc-x of somebody has no router"])
+    for account_id, told in ((cloud.account_id, 1), (cloud.add_account(), 0)):
+        found = cloud.call("DescribeHost", version=HOST, account_id=account_id)["Host"]
+        assert len(found["Problems"]["Problem"]) == told

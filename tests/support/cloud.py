@@ -20,7 +20,7 @@ from agent.core import ids, instance_types
 from agent.core.clock import ManualClock
 from agent.core.identity import Identity
 from agent.core.protocols import Hypervisor, Network, Storage
-from agent.core.specs import Download, HostCapacity, Recipe
+from agent.core.specs import Acceleration, Download, HostCapacity, Recipe
 from agent.drivers.objects.local import LocalBuckets
 from agent.drivers.objects.stores import ObjectStores
 from agent.drivers.objects.uploads import PartialFiles
@@ -98,6 +98,12 @@ class HypervisorStandIn:
 
     def ping(self) -> None:
         """It is there."""
+
+    def version(self) -> str:
+        return "a stand-in"
+
+    def acceleration(self) -> Acceleration:
+        return Acceleration("tcg", "a stand-in runs nothing")
 
     def capacity(self) -> HostCapacity:
         return HostCapacity(4, 8192, 6144, 100 * 2**30, 50 * 2**30)
