@@ -27,11 +27,6 @@ from agent.store.schema import (
 _MANY = 500  # changes from which on everything is read: a statement takes no more than so many ids
 
 
-def filter_spec(session: Session, vpc_id: str, config: Config) -> FilterSpec:
-    """Every group of the VPC and every interface in it, whether its instance runs or not."""
-    return FilterSpecs().read(session, vpc_id, config)
-
-
 @dataclass
 class _Known:
     """The filter of a VPC as it was at `sequence` of the store's changes."""
@@ -52,7 +47,8 @@ class FilterSpecs:
         self._known: dict[str, _Known] = {}
 
     def read(self, session: Session, vpc_id: str, config: Config) -> FilterSpec:
-        """The filter as `session` sees it."""
+        """The filter as `session` sees it: every group of the VPC and every interface in it, whether its instance runs
+        or not."""
         newest = filter_changes.newest(session)
         known = self._known.pop(vpc_id, None)  # an error leaves nothing behind that may be half new
         changed = filter_changes.since(session, known.sequence) if known else None

@@ -10,7 +10,7 @@ import pytest
 from agent.core.errors import ApiError
 from agent.core.ids import CLASSIC_VPC, CLASSIC_VSWITCH
 from agent.jobs.translate import seed_spec
-from agent.jobs.translate_filter import filter_spec
+from agent.jobs.translate_filter import FilterSpecs
 from agent.jobs.translate_network import port_spec, vpc_spec
 from agent.services import default_network
 from agent.services.metadata import Instances
@@ -130,7 +130,7 @@ def test_accounts_share_it_but_not_their_groups(ready: Cloud) -> None:
     assert theirs["InnerIpAddress"]["IpAddress"] == ["10.168.0.2"]
     assert ours["SecurityGroupIds"] != theirs["SecurityGroupIds"]
     with ready.store.read() as session:
-        spec = filter_spec(session, CLASSIC_VPC, ready.services.config)
+        spec = FilterSpecs().read(session, CLASSIC_VPC, ready.services.config)
         assert {member.groups for member in spec.members} == {
             tuple(one["SecurityGroupIds"]["SecurityGroupId"]) for one in (ours, theirs)
         }
@@ -149,7 +149,7 @@ def test_a_public_address_has_a_card_of_its_own(ready: Cloud) -> None:
         instance = session.get_one(Instance, found["InstanceId"])
         intranet, internet = (port_spec(instance, one) for one in instance.interfaces)
         router = vpc_spec(session, session.get_one(Vpc, CLASSIC_VPC))
-        members = filter_spec(session, CLASSIC_VPC, ready.services.config).members
+        members = FilterSpecs().read(session, CLASSIC_VPC, ready.services.config).members
         seed = seed_spec(ready.services.config, session, instance)
     assert (intranet.nic_type, intranet.default_route, intranet.inbound_kbit) == ("intranet", False, 0)
     assert (internet.nic_type, internet.default_route, internet.prefix_length) == ("internet", True, 32)
@@ -207,7 +207,7 @@ def test_groups_are_joined_with_both_cards(ready: Cloud) -> None:
     group_id = ready.call("CreateSecurityGroup", {"NetworkType": "classic"})["SecurityGroupId"]
     ready.call("JoinSecurityGroup", {"InstanceId": instance_id, "SecurityGroupId": group_id})
     with ready.store.read() as session:
-        members = filter_spec(session, CLASSIC_VPC, ready.services.config).members
+        members = FilterSpecs().read(session, CLASSIC_VPC, ready.services.config).members
     assert len(members) == 2
     assert all(group_id in member.groups for member in members)
 

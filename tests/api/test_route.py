@@ -9,7 +9,7 @@ import pytest
 from agent.api.edge.registry import ECS, VPC
 from agent.core.errors import ApiError
 from agent.core.ids import is_id
-from agent.jobs.translate_filter import filter_spec
+from agent.jobs.translate_filter import FilterSpecs
 from agent.jobs.translate_network import vpc_spec
 from agent.store.schema import Vpc
 from tests.support.cloud import Cloud
@@ -77,7 +77,7 @@ def test_what_the_router_and_the_filter_are_told(cloud: Cloud, table: Table) -> 
     table.add("192.168.178.0/24", NextHopType="Host")
     with cloud.store.read() as session:
         spec = vpc_spec(session, session.get_one(Vpc, table.vpc_id))
-        [member] = filter_spec(session, table.vpc_id, cloud.services.config).members
+        [member] = FilterSpecs().read(session, table.vpc_id, cloud.services.config).members
     assert {(r.cidr, r.tap, r.via) for r in spec.routes} == {
         ("10.9.0.0/16", interface.tap, interface.ip),
         ("10.8.0.1/32", interface.tap, interface.ip),
@@ -193,3 +193,4 @@ def test_a_vpc_with_routes_can_be_deleted_once_it_is_empty(cloud: Cloud) -> None
     params = {"RouteTableId": made["RouteTableId"], "DestinationCidrBlock": "10.0.0.0/8", "NextHopType": "Host"}
     cloud.call("CreateRouteEntry", params)
     cloud.call("DeleteVpc", {"VpcId": made["VpcId"]})
+    assert cloud.call("DescribeRouteTableList", version=VPC)["TotalCount"] == 0

@@ -13,7 +13,7 @@ from agent.core.protocols import Network
 from agent.core.specs import FlowDecision, FlowSpec
 from agent.drivers.network.explain import explain
 from agent.drivers.network.filter import translate
-from agent.jobs.translate_filter import filter_spec
+from agent.jobs.translate_filter import FilterSpecs
 from agent.store.schema import Instance, NetworkInterface, PublicAddress, SecurityGroup, SecurityGroupRule, Vpc
 from tests.support.cloud import START, Cloud
 
@@ -28,7 +28,7 @@ class Filtering:
 
     def explain(self, vpc_id: str, flow: FlowSpec) -> list[FlowDecision]:
         with self._store.read() as session:
-            return explain(translate(filter_spec(session, vpc_id, self._config))[0], flow, "up0")
+            return explain(translate(FilterSpecs().read(session, vpc_id, self._config))[0], flow, "up0")
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from agent.config import Config
-from agent.jobs.translate_filter import FilterSpecs, filter_spec
+from agent.jobs.translate_filter import FilterSpecs
 from agent.store import filter_changes
 from agent.store.schema import (
     Account,
@@ -139,4 +139,4 @@ def test_what_is_kept_up_is_what_reading_everything_gives(store: Store, monkeypa
             continue  # several changes are read at once
         with store.read() as session:
             for vpc_id in random.sample(VPCS, random.randint(1, 2)):
-                assert specs.read(session, vpc_id, config) == filter_spec(session, vpc_id, config)
+                assert specs.read(session, vpc_id, config) == FilterSpecs().read(session, vpc_id, config)

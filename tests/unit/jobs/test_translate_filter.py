@@ -7,13 +7,13 @@ import pytest
 from agent.config import Config, ConfigError
 from agent.core.specs import Direction, FilterSpec, RuleSpec, Verdict
 from agent.jobs import mail
-from agent.jobs.translate_filter import filter_spec
+from agent.jobs.translate_filter import FilterSpecs
 from tests.support.cloud import Cloud
 
 
 def spec_of(cloud: Cloud, vpc_id: str) -> FilterSpec:
     with cloud.store.read() as session:
-        return filter_spec(session, vpc_id, cloud.services.config)
+        return FilterSpecs().read(session, vpc_id, cloud.services.config)
 
 
 def test_rules_become_what_the_filter_understands(cloud: Cloud) -> None:
@@ -80,7 +80,7 @@ def test_mail_is_for_whom_the_configuration_names(make_cloud) -> None:
         with cloud.store.read() as session:
             config = Config(mail_allowed=tuple(allowed))
             mail.check(config)
-            assert filter_spec(session, vpc_id, config).smtp_allowed == expected
+            assert FilterSpecs().read(session, vpc_id, config).smtp_allowed == expected
     for wrong in ("web", "25", "i-1", ""):
         with pytest.raises(ConfigError, match="mail_allowed"):
             mail.check(Config(mail_allowed=(wrong,)))
