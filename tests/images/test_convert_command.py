@@ -64,7 +64,7 @@ def last_job(agent: AgentProcess) -> dict:
 def nothing_is_left(agent: AgentProcess, directory: Path, *wanted: str) -> None:
     assert list((agent.root / "data/staging").iterdir()) == []
     assert sorted(path.name for path in directory.iterdir()) == sorted(wanted)
-    wait_for("the end of the jail", lambda: not processes_of_the_jail(), 20)
+    wait_for("the end of the jail", lambda: not processes_of_the_jail(agent.root, directory), 20)
 
 
 def test_there_and_back(host: AgentProcess, images: dict[str, Path], tmp_path: Path) -> None:
@@ -126,7 +126,12 @@ def test_an_interrupted_command_leaves_nothing(
     host: AgentProcess, large: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     process = command(host, large, tmp_path / "out.vmdk")
-    wait_for("the jail", lambda: any("qemu-img" in line for line in processes_of_the_jail()), 30, every=0.02)
+    wait_for(
+        "the jail",
+        lambda: any("qemu-img" in line for line in processes_of_the_jail(host.root, tmp_path)),
+        30,
+        every=0.02,
+    )
     process.send_signal(how)
     _, said = process.communicate(timeout=30)
     assert how != signal.SIGINT or (process.returncode, "was cancelled" in said) == (130, True)

@@ -100,7 +100,7 @@ def test_changed_headers_end_in_one_clear_line(name: str, images: dict[str, Path
     assert [line for line in lines if "\n" in line or not 10 < len(line) < 400] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mutant", "staging"]
     assert list((tmp_path / "staging").iterdir()) == []
-    assert processes_of_the_jail() == []
+    assert processes_of_the_jail(tmp_path) == []
 
 
 # ------------------------------------------------------------------------------ every trick in the book
