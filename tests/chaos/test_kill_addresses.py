@@ -21,7 +21,7 @@ from tests.support.agent import AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
 from tests.support.killed import crash_file
 from tests.support.libvirtd import PrivateLibvirt
-from tests.support.public_addresses import own_pool, routed
+from tests.support.public_addresses import routed
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -57,7 +57,7 @@ class Bound:
 
 @pytest.fixture(scope="module")
 def bound(libvirtd: PrivateLibvirt) -> Iterator[Bound]:
-    with own_pool() as pool, running_agent(libvirtd.uri, public_addresses=[pool]) as agent:
+    with running_agent(libvirtd.uri) as agent:
         agent.ensure_tiny_image()
         made = agent.call("CreateInstance", ImageId="tiny_x64", InstanceType="ecs.t1.small")
         address = agent.call("AllocateEipAddress")

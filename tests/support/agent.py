@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.claims import claim
+from tests.support.public_addresses import own_pool
 from tests.support.waiting import wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,6 +53,8 @@ class AgentProcess:
         claimed = self._claimed.enter_context(claim())
         claimed.uses_libvirt(libvirt_uri)
         self.prefix, self.root = claimed.prefix, claimed.directory
+        # Several agents run at once, and the host can lead an address to one of them only.
+        pool = self._claimed.enter_context(own_pool())
         self.config = self.root / "agent.toml"
         self.settings: dict[str, Any] = {
             "data_dir": str(self.root / "data"),
@@ -63,6 +66,7 @@ class AgentProcess:
             "uplink": "none",
             "http": "",
             "minimum_disk_gib": {"system": 1},
+            "public_addresses": [pool],
             "disk_reserve_gib": 0.25,  # a nearly full disk of the tests' host is not what they are about
             **settings,
         }

@@ -14,8 +14,8 @@ MAIN_TABLE = 254
 
 @contextlib.contextmanager
 def own_pool() -> Iterator[str]:
-    """A block of four addresses. What is sent to one that leads nowhere does not leave the host."""
-    block = f"100.125.{1 + secrets.randbelow(254)}.{4 * secrets.randbelow(64)}/30"
+    """A block of eight addresses. What is sent to one that leads nowhere does not leave the host."""
+    block = f"100.125.{1 + secrets.randbelow(254)}.{8 * secrets.randbelow(32)}/29"
     with IPRoute() as ip:
         ip.route("add", dst=block, type="unreachable", priority=9999)
         try:

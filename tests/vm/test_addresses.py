@@ -15,7 +15,6 @@ from tests.support.agent import HOST, VPC, AgentProcess, running_agent
 from tests.support.invariants import lasting_violations
 from tests.support.libvirtd import PrivateLibvirt
 from tests.support.ports import free_port
-from tests.support.public_addresses import own_pool
 from tests.support.ssh import run
 from tests.support.waiting import wait_for
 
@@ -26,7 +25,7 @@ PASSWORD = "Passw0rd!x"
 
 @pytest.fixture
 def agent(libvirtd: PrivateLibvirt) -> Iterator[AgentProcess]:
-    with own_pool() as pool, running_agent(libvirtd.uri, public_addresses=[pool]) as process:
+    with running_agent(libvirtd.uri) as process:
         process.ensure_tiny_image()
         yield process
 
